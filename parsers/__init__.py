@@ -1,0 +1,67 @@
+"""Read what Nsight Systems exports into typed Polars frames.
+
+    import parsers
+    trace = parsers.load("run.sqlite")
+    trace.kernels.select("start_ns", "end_ns").collect()
+
+`load` is the only door. It reads SQLite exports, Parquet and Arrow directories, and reports (through nsys).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from parsers.directory import ArrowDirectory, ParquetDirectory
+from parsers.errors import MissingColumn, MissingTable, TraceError, UnreadableTrace
+from parsers.export import Export, read, source_of
+from parsers.nsys_rep import SUFFIXES, exported
+from parsers.sqlite import MAGIC, SqliteExport
+from parsers.tables import TABLES
+from parsers.trace import Trace
+
+__all__ = ["MissingColumn", "MissingTable", "Trace", "TraceError", "UnreadableTrace", "load"]
+
+MAKE_ONE = "pass a .sqlite, a parquetdir or arrowdir folder, or a .nsys-rep (`nsys export --help` tells how)"
+
+
+def load(path: str | Path, *, nsys: str | None = None) -> Trace:
+    """Open an nsys export, or a report.
+
+    Args:
+        path: an nsys SQLite file, a directory that `nsys export --type parquetdir|arrowdir` made,
+            or a `.nsys-rep`/`.qdrep` report.
+        nsys: the nsys program that exports reports; None looks for it on PATH.
+
+    Returns:
+        The trace. No event has been read yet.
+
+    Raises:
+        UnreadableTrace: `path` is none of these, is damaged, or may not be read.
+        MissingColumn: a table is there without a column that gives it meaning.
+    """
+    path = Path(path)
+    try:
+        export = _open(path, nsys)
+    except OSError as error:
+        raise UnreadableTrace(path, error.strerror or str(error), MAKE_ONE) from error
+    if not any(source in export.tables for table in TABLES.values() for source in table.sources):
+        kind = "database" if export.format == "sqlite" else "directory"
+        raise UnreadableTrace(path, f"a {kind} without any table of Nsight Systems", MAKE_ONE)
+    sources = {name: source for name, table in TABLES.items() if (source := source_of(export, table))}
+    frames = {name: read(export, table) for name, table in TABLES.items()}
+    return Trace(path=path, format=export.format, sources=sources, nsys_tables=tuple(export.tables), **frames)
+
+
+def _open(path: Path, nsys: str | None) -> Export:
+    if path.is_dir():
+        for kind in (ParquetDirectory, ArrowDirectory):
+            if any(path.glob(f"*{kind.suffix}")):
+                return kind(path)
+        raise UnreadableTrace(path, "a directory without .parquet or .arrow files", MAKE_ONE)
+    with path.open("rb") as file:
+        head = file.read(len(MAGIC))
+    if path.suffix in SUFFIXES:
+        return SqliteExport(exported(path, nsys))
+    if head == MAGIC:
+        return SqliteExport(path)
+    raise UnreadableTrace(path, "an empty file" if not head else "not an nsys SQLite export", MAKE_ONE)

@@ -1,0 +1,44 @@
+"""What can be wrong with a trace, each error in one line: what, where, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class TraceError(Exception):
+    """A trace cannot serve: `str(error)` is one line for a person, with the remedy."""
+
+
+class UnreadableTrace(TraceError):
+    """The file or directory is not an nsys export, or is damaged.
+
+    Args:
+        path: what was opened.
+        problem: what is wrong with it.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, path: str | Path, problem: str, remedy: str) -> None:
+        super().__init__(f"{path}: {_one_line(problem)}: {remedy}")
+
+
+class MissingTable(TraceError):
+    """A table that an analysis needs is absent: nsys writes a table only when it has rows."""
+
+    def __init__(self, path: str | Path, sources: Iterable[str], remedy: str) -> None:
+        super().__init__(f"{path} has no {' or '.join(sources)}: {remedy}")
+
+
+class MissingColumn(TraceError):
+    """A table lacks a column without which its rows mean nothing."""
+
+    def __init__(self, path: str | Path, table: str, column: str, present: Iterable[str]) -> None:
+        super().__init__(
+            f"{path}: table {table} has no column {column}: it has {', '.join(present) or 'none'}; "
+            "export the report again with nsys 2022.1 or newer"
+        )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

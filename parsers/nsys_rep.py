@@ -1,0 +1,76 @@
+"""`.nsys-rep` and `.qdrep` reports: `nsys export` turns them into something readable, once per report.
+
+The result is kept in the user's cache folder under the report's path, size and time of change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from parsers.errors import UnreadableTrace
+
+SUFFIXES = (".nsys-rep", ".qdrep")
+
+
+def exported(report: Path, nsys: str | None = None) -> Path:
+    """The SQLite export of `report`, from the cache where it has one.
+
+    Args:
+        report: a `.nsys-rep` or `.qdrep` file.
+        nsys: the nsys program; None looks for `nsys` on PATH.
+
+    Raises:
+        UnreadableTrace: nsys is not there, or it would not export the report.
+    """
+    status = report.stat()
+    key = hashlib.sha256(f"{report.absolute()}\0{status.st_size}\0{status.st_mtime_ns}".encode()).hexdigest()[:16]
+    cached = cache_folder() / f"{report.stem}-{key}.sqlite"
+    if not cached.exists():
+        program = shutil.which(nsys or "nsys")
+        if program is None:
+            raise UnreadableTrace(
+                report,
+                f"a report is read through nsys, and {nsys or 'nsys'} was not found",
+                "give --nsys PATH, or run `nsys export --type sqlite` where it was captured and pass the .sqlite file",
+            )
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        # Beside, then rename: an interrupted export is never mistaken for a whole one.
+        with tempfile.TemporaryDirectory(dir=cached.parent) as beside:
+            _export(program, report, Path(beside) / cached.name)
+            (Path(beside) / cached.name).replace(cached)
+    return cached
+
+
+def cache_folder() -> Path:
+    """Where exports are kept: `$XDG_CACHE_HOME/ttinsys`, or the platform's own cache folder."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("ttinsys", appauthor=False))
+
+
+def _export(program: str, report: Path, target: Path) -> None:
+    """Run `nsys export`; its progress is shown where standard error is a terminal."""
+    command = [program, "export", "--type", "sqlite", "--output", str(target), str(report)]
+    watched = sys.stderr.isatty()
+    # nsys draws its progress on standard output, where our data goes.
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr if watched else subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode or not target.exists():
+        said = (done.stdout or "").strip().splitlines()
+        raise UnreadableTrace(
+            report,
+            f"`nsys export` ended with status {done.returncode}: {said[-1] if said else 'see above'}",
+            "export it with the nsys that captured it, or a newer one, and pass the .sqlite file",
+        )

@@ -1,0 +1,15 @@
+"""Names of processes."""
+
+import polars as pl
+
+from parsers.schema import Column, Table
+from parsers.tables.columns import GLOBAL_PID
+
+PROCESSES = Table(
+    "processes",
+    GLOBAL_PID,
+    Column("pid", pl.Int64, "process id", aliases=("pid",)),
+    Column("name", pl.String, "program", aliases=("name",)),
+    doc="one row per process of the machine",
+    sources=("PROCESSES",),
+)

@@ -1,0 +1,39 @@
+"""Attribute every GPU kernel to the model layer that launched it.
+
+import ttinsys
+
+trace = ttinsys.load("run.sqlite")
+ops = ttinsys.attribute(trace)          # one row per GPU operation, a polars.LazyFrame
+ops.group_by("path").agg(pl.col("duration_ns").sum()).collect()
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from parsers import TraceError, load
+    from ttinsys.attribution import OPS, attribute
+    from ttinsys.nvtx import RANGES, ranges
+
+__all__ = ["OPS", "RANGES", "TraceError", "__version__", "attribute", "load", "ranges"]
+__version__ = "0.1.0"
+
+_HOMES = {
+    "OPS": "ttinsys.attribution",
+    "RANGES": "ttinsys.nvtx",
+    "TraceError": "parsers",
+    "attribute": "ttinsys.attribution",
+    "load": "parsers",
+    "ranges": "ttinsys.nvtx",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Polars takes longer to import than `ttinsys --help` may take: names are fetched when first used.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

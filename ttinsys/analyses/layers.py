@@ -1,0 +1,112 @@
+"""GPU and CPU time by layer, as a tree: each stack of ranges, and what it launched itself and in total.
+
+ttinsys layers run.sqlite
+ttinsys layers run.sqlite --depth 2 --range 'unet*'
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from parsers.schema import Column, Table
+from ttinsys.analyses.ranges import outside
+from ttinsys.analysis import Option, analysis
+from ttinsys.nesting import deepest, lift
+from ttinsys.nvtx import UNNAMED
+
+LAYERS = Table(
+    "layers",
+    Column("name", pl.String, "name of the innermost range; `(reason)` for GPU operations without a range"),
+    Column("depth", pl.UInt32, "number of ranges around it"),
+    Column("instances", pl.UInt32, "ranges with this stack"),
+    Column("ops", pl.UInt32, "GPU operations launched inside, nested ranges included"),
+    Column("self_ns", pl.Int64, "GPU durations launched right inside, added up", unit="ns"),
+    Column("total_ns", pl.Int64, "the same with nested ranges included", unit="ns"),
+    Column("share", pl.Float64, "total of all GPU time added up", unit="ratio"),
+    Column("cpu_ns", pl.Int64, "durations of the ranges on the CPU, added up; null where none was closed", unit="ns"),
+    Column("path", pl.String, "names from the outermost range to this one; null without a range"),
+    doc="one row per stack of ranges, parents before children, and one per reason why an operation has no range",
+)
+
+
+@analysis(
+    returns=LAYERS, options=(Option("depth", int, None, "Deepest level to list; 0 is the top."),), tree="total_ns"
+)
+def layers(ops: pl.LazyFrame, ranges: pl.LazyFrame, *, depth: int | None = None) -> pl.LazyFrame:
+    """Add up GPU and CPU time by stack of ranges.
+
+    Args:
+        ops: `OPS`, one row per GPU operation.
+        ranges: `RANGES`, one row per NVTX range.
+        depth: deepest level returned; None for all.
+
+    Returns:
+        `LAYERS`: children under their parent, the longest total first. `self_ns` over all levels adds up to the sum
+        over `ops`, and so does `total_ns` over depth 0.
+    """
+    launched = (
+        ops.filter(pl.col("range_id").is_not_null())
+        .group_by("path", "depth")
+        .agg(pl.len().alias("ops"), pl.col("duration_ns").sum().alias("self_ns"))
+    )
+    above = ranges.select(pl.col("index").alias("parent"), pl.col("path").alias("_above"))
+    tree = (
+        ranges.join(above, on="parent", how="left")
+        .group_by("path", "depth")
+        .agg(
+            pl.col("name").first().fill_null(UNNAMED),
+            pl.col("_above").first(),
+            pl.len().alias("instances"),
+            pl.when((pl.col("end_ns") - pl.col("start_ns")).count() > 0)
+            .then((pl.col("end_ns") - pl.col("start_ns")).sum())
+            .alias("cpu_ns"),
+        )
+        .join(launched, on=["path", "depth"], how="left")
+        .with_columns(pl.col("ops", "self_ns").fill_null(0))
+        .map_batches(_rolled_up, schema=_ROLLED_UP, validate_output_schema=False)
+    )
+    whole = ops.select(pl.col("duration_ns").sum().alias("_whole"))
+    none = outside(ops, "name").with_columns(pl.lit(0, pl.UInt32).alias("depth")).sort("total_ns", descending=True)
+    listed = pl.concat([tree, none], how="diagonal").join(whole, how="cross")
+    listed = listed.with_columns((pl.col("total_ns") / pl.col("_whole")).alias("share"))
+    return listed if depth is None else listed.filter(pl.col("depth") <= depth)
+
+
+def _rolled_up(stacks: pl.DataFrame) -> pl.DataFrame:
+    """Totals over subtrees, and the rows in the order of a printed tree."""
+    stacks = stacks.with_row_index("index")
+    above = stacks.select("index", pl.col("path").alias("_above"), (pl.col("depth") + 1).alias("depth"))
+    stacks = stacks.join(above.rename({"index": "parent"}), on=["_above", "depth"], how="left", maintain_order="left")
+    stacks = stacks.with_columns(
+        lift(stacks, stacks["ops"]).alias("ops"), lift(stacks, stacks["self_ns"]).alias("total_ns")
+    )
+    return stacks.join(_printed_order(stacks), on="index").sort("order").select(_ROLLED_UP.keys())
+
+
+def _printed_order(stacks: pl.DataFrame) -> pl.DataFrame:
+    """A key per row that sorts children under their parent, the longest total first."""
+    ranked = stacks.sort("total_ns", "cpu_ns", "path", descending=[True, True, False], nulls_last=True).select(
+        "index", "parent", "depth", pl.int_range(pl.len()).cast(pl.String).str.zfill(9).alias("order")
+    )
+    above = ranked.filter(pl.col("depth") == 0).select("index", "order")
+    levels = [above]
+    for level in range(1, deepest(stacks) + 1):
+        above = (
+            ranked.filter(pl.col("depth") == level)
+            .join(above, left_on="parent", right_on="index", suffix="_above")
+            .select("index", (pl.col("order_above") + pl.col("order")).alias("order"))
+        )
+        levels.append(above)
+    return pl.concat(levels)
+
+
+_ROLLED_UP = {
+    "name": pl.String(),
+    "depth": pl.UInt32(),
+    "instances": pl.UInt32(),
+    "ops": pl.UInt32(),
+    "self_ns": pl.Int64(),
+    "total_ns": pl.Int64(),
+    "cpu_ns": pl.Int64(),
+    "path": pl.String(),
+}

@@ -1,0 +1,110 @@
+"""The command line: `ttinsys COMMAND TRACE...`.
+
+Commands are found by their files and imported when they run, so that help costs no more than click. This is the only
+place that turns a trace's error into a line on standard error and an exit status.
+"""
+
+from __future__ import annotations
+
+import ast
+import pkgutil
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ttinsys import __version__, analyses, commands
+from ttinsys.commands.options import help_text
+
+EPILOG = "TRACE is an nsys SQLite export, a parquetdir or arrowdir folder, or a .nsys-rep report."
+
+
+class Commands(click.Group):
+    """The modules of `ttinsys.commands` that have a command, and those of `ttinsys.analyses`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names, as a person types them."""
+        return sorted(name.replace("_", "-") for name in _modules())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command; None where there is none."""
+        home = _modules().get(cmd_name.replace("-", "_"))
+        if home is None:
+            return None
+        if home.startswith(f"{analyses.__name__}."):
+            from ttinsys.commands.analyses import command_of
+
+            return command_of(cmd_name.replace("-", "_"))
+        module = import_module(home)
+        command: click.Command = module.command
+        command.help = help_text(module.__doc__ or "")
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with the first lines of their files, without importing them."""
+        rows = [(name, _first_line(home)) for name, home in sorted(_modules().items())]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name.replace("_", "-"), line) for name, line in rows])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run, and turn what is wrong with a trace or an output into one line and exit status 1."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            line = _line_for(error)
+            if line is None:
+                raise
+            click.echo(f"Error: {line}", err=True)
+            ctx.exit(1)
+
+
+@click.command(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """Where the GPU time of image and video generation goes, layer by layer, from Nsight Systems traces."""
+
+
+def _line_for(error: Exception) -> str | None:
+    """What to tell the person; None for what is our own mistake."""
+    if "polars" not in sys.modules:
+        return None
+    from polars.exceptions import PolarsError
+
+    from parsers import TraceError
+    from ttinsys.render import OutputError
+
+    if isinstance(error, TraceError | OutputError):
+        return str(error)
+    if isinstance(error, PolarsError):
+        said = " ".join(str(error).split())[:200]
+        return f"the trace holds what its schema does not allow: {said}: export the report again with `nsys export`"
+    return None
+
+
+def _modules() -> dict[str, str]:
+    """Module of each command, by its name with underscores."""
+    found = {module.name: f"{analyses.__name__}.{module.name}" for module in pkgutil.iter_modules(analyses.__path__)}
+    shared = ("analyses", "options")
+    found |= {
+        module.name: f"{commands.__name__}.{module.name}"
+        for module in pkgutil.iter_modules(commands.__path__)
+        if module.name not in shared
+    }
+    return found
+
+
+def _first_line(module: str) -> str:
+    """First line of a module's docstring, read without importing it."""
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        return ""
+    docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0].rstrip(".")
+
+
+if __name__ == "__main__":
+    main()

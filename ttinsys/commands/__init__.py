@@ -1,0 +1,1 @@
+"""Subcommands that are not analyses: each module has one click command, called `command`."""

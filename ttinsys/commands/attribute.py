@@ -1,0 +1,36 @@
+"""Write the attribution table: every GPU operation, and the layer that launched it.
+
+ttinsys attribute run.sqlite -o ops.parquet
+ttinsys attribute rank0.sqlite rank1.sqlite --range 'unet*' -o ops.csv
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ttinsys.commands.options import each, note, output_options, selection_options, together, trace_arguments
+
+if TYPE_CHECKING:
+    from ttinsys.render import Destination
+    from ttinsys.select import Selection
+
+
+@click.command()
+@trace_arguments
+@selection_options
+@output_options
+def command(traces: tuple[Path, ...], nsys: str | None, selection: Selection, destination: Destination) -> None:
+    """See the module."""
+    from ttinsys.attribution import OPS, attribute
+    from ttinsys.coverage import coverage, in_words
+    from ttinsys.render import emit
+    from ttinsys.select import select
+
+    frames = [(path, attribute(select(trace, selection)).cache()) for path, trace in each(traces, nsys)]
+    ops, *counts = together(frames, [coverage(frame) for _, frame in frames])
+    emit(ops, destination, table=OPS)
+    for path, count in zip(traces, counts, strict=True):
+        note(f"{path}: {in_words(count)}")

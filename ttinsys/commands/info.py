@@ -1,0 +1,34 @@
+"""What a trace holds: how it was captured, its devices, processes, ranges, GPU work, and how much is attributed.
+
+ttinsys info run.sqlite
+ttinsys info run.sqlite --format json
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ttinsys.commands.options import each, output_options, selection_options, trace_arguments
+
+if TYPE_CHECKING:
+    from ttinsys.render import Destination
+    from ttinsys.select import Selection
+
+
+@click.command()
+@trace_arguments
+@selection_options
+@partial(output_options, formats=("table", "json"))
+def command(traces: tuple[Path, ...], nsys: str | None, selection: Selection, destination: Destination) -> None:
+    """See the module."""
+    from ttinsys.overview import overview
+    from ttinsys.render import emit_text
+    from ttinsys.render.overview import TEXTS
+    from ttinsys.select import select
+
+    seen = [overview(select(trace, selection)) for _, trace in each(traces, nsys)]
+    emit_text(TEXTS[destination.format](seen, destination), destination)

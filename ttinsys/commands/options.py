@@ -1,0 +1,195 @@
+"""Options that several subcommands share, and what they turn into."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import reduce, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ttinsys.render import FORMATS, Destination, OutputError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from parsers import Trace
+
+Command = Callable[..., Any]
+
+_UNITS = {"": 1, "ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
+
+
+class Window(click.ParamType[tuple[int | None, int | None]]):
+    """START/END in time since the capture began; either may be left out. Nanoseconds unless a unit is given."""
+
+    name = "START/END"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int | None, int | None]:
+        """Two moments in ns, None where left out."""
+        start, slash, end = value.partition("/")
+        if not slash:
+            self.fail(f"{value!r} has no slash: give START/END, such as 1.5s/2s or /300ms", param, ctx)
+        window = (self._moment(start, param, ctx), self._moment(end, param, ctx))
+        if None not in window and window[0] >= window[1]:  # type: ignore[operator]
+            self.fail(f"{value!r} ends no later than it starts", param, ctx)
+        return window
+
+    def _moment(self, text: str, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if not text.strip():
+            return None
+        match = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*(ns|us|ms|s|)\s*", text)
+        if match is None:
+            self.fail(f"{text!r} is not a time: give a number with ns, us, ms or s", param, ctx)
+        return round(float(match[1]) * _UNITS[match[2]]) if "." in match[1] else int(match[1]) * _UNITS[match[2]]
+
+
+def trace_arguments(command: Command) -> Command:
+    """TRACE..., and `--nsys`."""
+    return _decorated(
+        command,
+        click.argument("traces", metavar="TRACE...", nargs=-1, required=True, type=click.Path(path_type=Path)),
+        click.option("--nsys", metavar="PATH", help="The nsys that exports .nsys-rep reports; else the one on PATH."),
+    )
+
+
+def selection_options(command: Command) -> Command:
+    """Filters, given to the command as one `selection`."""
+
+    @wraps(command)
+    def wrapped(
+        *args: Any,
+        domain: tuple[str, ...],
+        range_: str | None,
+        time: tuple[int | None, int | None],
+        device: tuple[int, ...],
+        stream: tuple[int, ...],
+        **kwargs: Any,
+    ) -> Any:
+        from ttinsys.select import Selection
+
+        selection = Selection(domain, range_, *time, devices=device, streams=stream)
+        return command(*args, selection=selection, **kwargs)
+
+    return _decorated(
+        wrapped,
+        click.option(
+            "--domain",
+            multiple=True,
+            metavar="NAME",
+            help="Only ranges of this NVTX domain ('default': the nameless one); repeatable.",
+        ),
+        click.option(
+            "--range", "range_", metavar="GLOB", help="Only what was launched inside ranges whose name matches."
+        ),
+        click.option(
+            "--time",
+            type=Window(),
+            default="/",
+            help="Only operations that start on the GPU in [START, END): 1.5s/2s, /300ms.",
+        ),
+        click.option("--device", multiple=True, type=int, metavar="N", help="Only this CUDA device; repeatable."),
+        click.option("--stream", multiple=True, type=int, metavar="N", help="Only this CUDA stream; repeatable."),
+    )
+
+
+def output_options(command: Command, formats: Sequence[str] = FORMATS) -> Command:
+    """Format and file, given to the command as one `destination`."""
+
+    @wraps(command)
+    def wrapped(*args: Any, format: str | None, output: Path | None, force: bool, rows: int, **kwargs: Any) -> Any:
+        chosen = format or _format_of(output, formats)
+        destination = Destination(chosen, output, force, rows)
+        check(destination)
+        return command(*args, destination=destination, **kwargs)
+
+    return _decorated(
+        wrapped,
+        click.option("--format", type=click.Choice(formats), help="Default: by the suffix of -o, else a table."),
+        click.option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            help="Write here, not to standard output.",
+        ),
+        click.option("--force", is_flag=True, help="Replace FILE if it exists."),
+        click.option(
+            "--rows",
+            type=click.IntRange(min=0),
+            default=50,
+            show_default=True,
+            help="Rows of a table; 0 is all. Other formats hold all.",
+        ),
+    )
+
+
+def check(destination: Destination) -> None:
+    """Turn what is wrong with a destination into a usage error, before any work is done."""
+    try:
+        destination.check()
+    except OutputError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def each(paths: Sequence[Path], nsys: str | None) -> Iterator[tuple[Path, Trace]]:
+    """Open traces one after the other, saying which on a terminal."""
+    import parsers
+
+    for number, path in enumerate(paths, start=1):
+        with progress(f"{path} ({number} of {len(paths)})" if len(paths) > 1 else str(path)):
+            yield path, parsers.load(path, nsys=nsys)
+
+
+def together(frames: Sequence[tuple[Path, pl.LazyFrame]], also: Sequence[pl.LazyFrame] = ()) -> list[pl.DataFrame]:
+    """Collect several traces' tables as one, and other plans in the same pass.
+
+    Returns:
+        The table, with a first column `trace` where there is more than one, and then what `also` gives.
+    """
+    import polars as pl
+
+    named = [frame for _, frame in frames]
+    if len(frames) > 1:
+        named = [frame.select(pl.lit(str(path)).alias("trace"), pl.all()) for path, frame in frames]
+    with progress("attributing"):
+        return pl.collect_all([pl.concat(named), *also])
+
+
+@contextmanager
+def progress(what: str) -> Iterator[None]:
+    """Say on standard error what is being worked on, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what, spinner="line"):
+        yield
+
+
+def note(text: str) -> None:
+    """A line for the person, on standard error."""
+    click.echo(text, err=True)
+
+
+def help_text(docstring: str) -> str:
+    """A docstring as click wants it: indented examples keep their lines."""
+    return "\n\n".join(
+        f"\b\n{block}" if block.startswith("    ") else block for block in docstring.strip("\n").split("\n\n")
+    )
+
+
+def _format_of(output: Path | None, formats: Sequence[str]) -> str:
+    suffix = output.suffix.removeprefix(".") if output else ""
+    return suffix if suffix in formats else formats[0]
+
+
+def _decorated(command: Command, *decorators: Callable[[Command], Command]) -> Command:
+    return reduce(lambda inner, decorate: decorate(inner), reversed(decorators), command)

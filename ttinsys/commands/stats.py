@@ -1,0 +1,49 @@
+"""Print a report of `nsys stats`, in a fraction of its time: same header, same rows.
+
+ttinsys stats --report nvtx_kern_sum --format csv run.sqlite
+ttinsys stats --report cuda_gpu_kern_sum run_pqtdir
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ttinsys.commands.options import each, note, output_options, selection_options, trace_arguments
+from ttinsys.stats import NAMES
+
+if TYPE_CHECKING:
+    from ttinsys.render import Destination
+    from ttinsys.select import Selection
+
+
+@click.command()
+@trace_arguments
+@click.option("-r", "--report", "name", type=click.Choice(NAMES), required=True, help="nsys's name of the report.")
+@selection_options
+@partial(output_options, formats=("table", "csv", "json"))
+def command(
+    traces: tuple[Path, ...], nsys: str | None, name: str, selection: Selection, destination: Destination
+) -> None:
+    """See the module."""
+    import polars as pl
+
+    from ttinsys.render import emit_text
+    from ttinsys.render.nsys import TEXTS
+    from ttinsys.select import select
+    from ttinsys.stats import report
+
+    chosen = report(name)
+    frames = []
+    for path, trace in each(traces, nsys):
+        missing = chosen.missing(trace)
+        frame = None if missing else chosen.build(select(trace, selection))
+        if frame is None or frame.is_empty():
+            note(f"{path}: {name} has nothing to say: {missing or 'no row is left after the filters'}")
+            continue
+        frames.append(frame if len(traces) == 1 else frame.select(pl.lit(str(path)).alias("trace"), pl.all()))
+    if frames:
+        emit_text(TEXTS[destination.format](chosen, pl.concat(frames)), destination)

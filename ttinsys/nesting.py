@@ -1,0 +1,195 @@
+"""Intervals on a line: which encloses which, which is innermost at a moment, and which calls lie inside which.
+
+Ranges of one thread are sorted by start, longer first. Push/pop ranges of one domain nest; ranges of several domains,
+and start/end ranges, may cross. Nothing here needs them to nest: everything follows from one question, "which earlier
+range is still open", answered for all ranges at once by pointer jumping over whole columns.
+
+Every function takes and returns eager frames, because each needs a whole thread at a time.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+FOREVER = 2**63 - 1
+"""End of a range that was never closed."""
+
+
+def nest(ranges: pl.DataFrame) -> pl.DataFrame:
+    """Sort ranges into the order of their opening and find what encloses each.
+
+    Args:
+        ranges: `global_tid`, `start_ns`, `end_ns` (null: never closed), `row_id` and anything else.
+
+    Returns:
+        The same rows, sorted by thread, start, end (longest first) and `row_id`, with
+        `index` (UInt32, the position), `parent` (UInt32, the index of the latest range before this one, on its thread,
+        that ends no earlier; null at the top) and `depth` (UInt32, the number of enclosing ranges).
+    """
+    ranges = (
+        ranges.with_columns(pl.col("end_ns").fill_null(FOREVER).alias("_end"))
+        .sort("global_tid", "start_ns", "_end", "row_id", descending=[False, False, True, False], nulls_last=True)
+        .with_row_index("index")
+    )
+    parent = _previous_longer(ranges["global_tid"], ranges["_end"])
+    return ranges.with_columns(parent.replace(ranges.height, None).alias("parent"), _depth(parent).alias("depth")).drop(
+        "_end"
+    )
+
+
+def innermost_steps(nested: pl.DataFrame) -> pl.DataFrame:
+    """The innermost open range as a step function of time, per thread.
+
+    A range is open from its start up to, not including, its end.
+
+    Args:
+        nested: what `nest` returns.
+
+    Returns:
+        `global_tid`, `from_ns`, `index` (UInt32; null: no range is open from here on), sorted by thread and time,
+        one row per thread and moment.
+    """
+    ranges = nested.select("global_tid", "start_ns", "index", "parent", pl.col("end_ns").fill_null(FOREVER))
+    moments = pl.concat(
+        [
+            ranges.select("global_tid", pl.col("start_ns").alias("from_ns")),
+            ranges.filter(pl.col("end_ns") < FOREVER).select("global_tid", pl.col("end_ns").alias("from_ns")),
+        ]
+    )
+    moments = moments.unique().sort("global_tid", "from_ns")
+    latest = moments.join_asof(
+        ranges.select("global_tid", "start_ns", "index"),
+        left_on="from_ns",
+        right_on="start_ns",
+        by="global_tid",
+        check_sortedness=False,
+    )
+    none = ranges.height
+    ends = extended(ranges["end_ns"], FOREVER)
+    parents = extended(ranges["parent"].fill_null(none), none)
+    # The latest range to open may have closed since: climb until one is found that has not.
+    at = latest["index"].fill_null(none)
+    closed = pl.int_range(at.len(), dtype=pl.UInt32, eager=True)
+    while True:
+        holder = at.gather(closed)
+        over = (ends.gather(holder) <= moments["from_ns"].gather(closed)) & (holder != none)
+        closed = closed.filter(over)
+        if closed.is_empty():
+            break
+        at = at.scatter(closed, parents.gather(at.gather(closed)))
+    return moments.with_columns(at.replace(none, None).alias("index"))
+
+
+def calls_inside(ranges: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
+    """Every pair of a range and a call that lies wholly inside it, on one thread: nsys's rule of containment.
+
+    Args:
+        ranges: `global_tid`, `start_ns`, `end_ns`.
+        calls: `global_tid`, `api_start_ns`, `api_end_ns`, sorted by the first two.
+
+    Returns:
+        `range` and `call` (UInt32, row numbers in the arguments), by range and then by call.
+    """
+    pairs = [pl.DataFrame(schema={"range": pl.UInt32, "call": pl.UInt32})]
+    ranges = ranges.select("global_tid", "start_ns", "end_ns").with_row_index("range")
+    runs = calls.with_row_index("first").group_by("global_tid").agg(pl.col("first").first(), pl.len())
+    for thread, first, length in runs.drop_nulls().iter_rows():
+        here = ranges.filter(pl.col("global_tid") == thread)
+        starts, ends = calls["api_start_ns"].slice(first, length), calls["api_end_ns"].slice(first, length)
+        # The calls that begin inside a range are one run of neighbours. Where no call outlasts a later one, those that
+        # end inside it are too; else each has to be asked.
+        orderly = ends.is_sorted()
+        low = starts.search_sorted(here["start_ns"], side="left") + first
+        high = (ends if orderly else starts).search_sorted(here["end_ns"], side="right") + first
+        inside = (
+            here.select("range", low.cast(pl.UInt32).alias("low"), high.cast(pl.UInt32).alias("high"))
+            .filter(pl.col("low") < pl.col("high"))
+            .select("range", pl.int_ranges("low", "high", dtype=pl.UInt32).alias("call"))
+            .explode("call")
+        )
+        if not orderly:
+            inside = inside.filter(
+                calls["api_end_ns"].gather(inside["call"]) <= ranges["end_ns"].gather(inside["range"])
+            )
+        pairs.append(inside)
+    return pl.concat(pairs)
+
+
+def _previous_longer(thread: pl.Series, end: pl.Series) -> pl.Series:
+    """For each range, the position of the nearest one before it on its thread that ends no earlier.
+
+    The number of ranges stands for "none". Each round, every range that is not yet content jumps to where its
+    candidate points; all ranges in between end earlier, so none that qualifies is passed over.
+    """
+    count = end.len()
+    position = pl.int_range(count, dtype=pl.UInt32, eager=True)
+    starts_thread = thread.ne_missing(thread.shift(1)) | (position == 0)
+    before = position.cast(pl.Int64) - 1
+    pointer = before.zip_with(~starts_thread, pl.repeat(count, count, dtype=pl.Int64, eager=True)).cast(pl.UInt32)
+    pointer = extended(pointer, count)
+    ends = extended(end, FOREVER)
+    unsure = position
+    while not unsure.is_empty():
+        candidate = pointer.gather(unsure)
+        unsure = unsure.filter(ends.gather(candidate) < ends.gather(unsure))
+        pointer = pointer.scatter(unsure, pointer.gather(pointer.gather(unsure)))
+    return pointer.slice(0, count)
+
+
+def _depth(parent: pl.Series) -> pl.Series:
+    """Number of ancestors of each range; the number of ranges stands for "no parent"."""
+    count = parent.len()
+    hop = extended(parent, count)
+    depth = (hop != count).cast(pl.UInt32)
+    # After each round, `depth` counts the ancestors as far as `hop`, and `hop` is twice as far.
+    while (hop != count).any():
+        depth = depth + depth.gather(hop)
+        hop = hop.gather(hop)
+    return depth.slice(0, count)
+
+
+def lift(nested: pl.DataFrame, values: pl.Series) -> pl.Series:
+    """Sum `values`, one per range, over each range and everything inside it.
+
+    Args:
+        nested: `parent` and `depth`, as `nest` returns them.
+        values: numbers, in the same order.
+
+    Returns:
+        Totals, in the same order and of the same dtype.
+    """
+    totals = values
+    index = pl.int_range(nested.height, dtype=pl.UInt32, eager=True)
+    frame = nested.select("parent", "depth").with_columns(index.alias("index"))
+    for level in range(deepest(nested), 0, -1):
+        here = frame.filter(pl.col("depth") == level)
+        above = (
+            here.select("parent", totals.gather(here["index"]).alias("total"))
+            .group_by("parent")
+            .agg(pl.col("total").sum())
+        )
+        totals = totals.scatter(above["parent"], totals.gather(above["parent"]) + above["total"])
+    return totals
+
+
+def sink(nested: pl.DataFrame, flags: pl.Series) -> pl.Series:
+    """Which ranges are flagged themselves or lie inside one that is; arguments as for `lift`."""
+    none = nested.height
+    hop = extended(nested["parent"].fill_null(none), none)
+    flags = extended(flags, value=False)
+    # After each round, `flags` speaks for all ancestors nearer than `hop`, and `hop` is twice as far.
+    while (hop != none).any():
+        flags = flags | flags.gather(hop)
+        hop = hop.gather(hop)
+    return flags.slice(0, none)
+
+
+def deepest(nested: pl.DataFrame) -> int:
+    """The greatest `depth`; 0 where there is no range."""
+    deepest = nested["depth"].max()
+    return deepest if isinstance(deepest, int) else 0
+
+
+def extended(values: pl.Series, value: object) -> pl.Series:
+    """`values` and one more: what a pointer past the end, meaning "none", finds there."""
+    return pl.concat([values, pl.Series([value], dtype=values.dtype)])

@@ -1,0 +1,124 @@
+"""Tables for people: scaled to readable units, cut to the terminal, safe to print."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import TYPE_CHECKING, Literal
+
+from ttinsys.render.output import Destination
+
+if TYPE_CHECKING:
+    import polars as pl
+    from rich.table import Table as RichTable
+
+    from parsers.schema import Table
+
+PIPE_WIDTH = 160
+"""Width of a table that does not go to a terminal, in characters."""
+
+_GAP = 2
+_LAST_WIDTH = 24
+
+_SCALES: dict[str, tuple[tuple[float, float, str, int], ...]] = {
+    "ns": ((1e11, 1e9, "s", 3), (1e5, 1e6, "ms", 3), (0, 1e3, "us", 3)),
+    "B": ((2**30, 2**30, "GiB", 2), (2**20, 2**20, "MiB", 2), (2**10, 2**10, "KiB", 2), (0, 1, "B", 0)),
+}
+"""By unit: from which greatest value on a column is shown by which divisor, under which name, to how many digits."""
+
+
+def table_text(
+    frame: pl.DataFrame, destination: Destination, table: Table | None = None, tree: str | None = None
+) -> str:
+    """A frame as a table that fits the terminal.
+
+    Args:
+        frame: the rows.
+        destination: how many rows there is room for, and whether it is a terminal.
+        table: its declaration, for units; without one, columns are printed as they are.
+        tree: for rows that form a tree by `depth`: the column by which rows are chosen where not all fit.
+    """
+    from rich.console import Console
+
+    shown = _chosen(frame, destination.rows, tree)
+    to_terminal = destination.path is None and sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if to_terminal else PIPE_WIDTH
+    console = Console(width=width, no_color=not to_terminal, highlight=False, markup=False, emoji=False)
+    grid, hidden = _grid(shown, table, tree, width)
+    with console.capture() as captured:
+        console.print(grid)
+        if hidden:
+            console.print(f"no room for {', '.join(hidden)}: a wider terminal shows more")
+        if shown.height < frame.height:
+            rest = f"{frame.height - shown.height:,} more rows"
+            console.print(f"{rest}: --rows 0 shows all, --format csv|json|parquet holds all")
+    return captured.get()
+
+
+def _chosen(frame: pl.DataFrame, rows: int, tree: str | None) -> pl.DataFrame:
+    """The rows that a person sees first; of a tree, those with the greatest totals, whose ancestors' are no less."""
+    if rows <= 0 or frame.height <= rows:
+        return frame
+    if tree is None:
+        return frame.head(rows)
+    numbered = frame.with_row_index("_row")
+    kept = numbered.sort(tree, "_row", descending=[True, False], nulls_last=True).head(rows).sort("_row")
+    return kept.drop("_row")
+
+
+def _grid(frame: pl.DataFrame, table: Table | None, tree: str | None, width: int) -> tuple[RichTable, list[str]]:
+    """The rows as a table of at most `width` characters, and the names of columns for which there was no room."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    units = {column.name: column.unit for column in table.columns} if table else {}
+    names = list(frame.columns)
+    if tree is not None:
+        # The name, indented, says what depth and path say, in less room.
+        names = [name for name in names if name not in ("name", "depth", "path")] + ["name"]
+    columns = {name: _column(frame[name], units.get(name)) for name in names}
+    if tree is not None:
+        title, texts = columns["name"]
+        columns["name"] = title, ["  " * depth + text for depth, text in zip(frame["depth"], texts, strict=True)]
+    widths = {name: max(map(len, [title, *texts])) for name, (title, texts) in columns.items()}
+    *others, last = names
+    hidden: list[str] = []
+    while others and sum(widths[name] + _GAP for name in others) + min(widths[last], _LAST_WIDTH) > width:
+        hidden.insert(0, others.pop())
+    room = max(width - sum(widths[name] + _GAP for name in others), _GAP)
+    grid = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
+    for name in [*others, last]:
+        justify: Literal["left", "right"] = "right" if frame[name].dtype.is_numeric() else "left"
+        exact = min(widths[name], room) if name == last else widths[name]
+        grid.add_column(columns[name][0], justify=justify, no_wrap=True, overflow="ellipsis", width=exact)
+    for row in zip(*(columns[name][1] for name in [*others, last]), strict=True):
+        # Names come from strangers: they are text, never markup, and never control the terminal.
+        grid.add_row(*(Text(printable(text)) for text in row))
+    return grid, hidden
+
+
+def _column(values: pl.Series, unit: str | None) -> tuple[str, list[str]]:
+    """Heading and cells of a column, scaled to the unit that suits its greatest value."""
+    name = values.name
+    if unit == "ratio":
+        return f"{name} (%)", ["" if value is None else f"{100 * value:.1f}" for value in values]
+    if unit in _SCALES and values.dtype.is_numeric():
+        peak = values.abs().max()
+        greatest = peak if isinstance(peak, int | float) else 0
+        _, factor, shown, digits = next(scale for scale in _SCALES[unit] if greatest >= scale[0])
+        heading = f"{name.removesuffix('_ns').removesuffix('_bytes')} ({shown})"
+        return heading, ["" if value is None else f"{value / factor:,.{digits}f}" for value in values]
+    if values.dtype.is_float():
+        return name, ["" if value is None else f"{value:,.2f}" for value in values]
+    if values.dtype.is_integer() and name not in _IDENTIFIERS:
+        return name, ["" if value is None else f"{value:,}" for value in values]
+    return name, ["" if value is None else str(value) for value in values]
+
+
+_IDENTIFIERS = frozenset({"pid", "tid", "device", "context", "stream", "correlation_id", "range_id"})
+
+
+def printable(text: str) -> str:
+    """Text from a trace with nothing left in it that could control a terminal."""
+    return "".join(character if character.isprintable() else "�" for character in text)

@@ -1,0 +1,48 @@
+"""The text that `nsys stats` prints: its CSV, its JSON and its table."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+
+from ttinsys.render.grid import printable
+from ttinsys.stats import Report
+
+
+def csv(_: Report, frame: pl.DataFrame) -> str:
+    """As `nsys stats --format csv`."""
+    return frame.write_csv()
+
+
+def as_json(_: Report, frame: pl.DataFrame) -> str:
+    """As `nsys stats --format json`: a null is an empty string."""
+    rows = [
+        {name: "" if value is None else value for name, value in row.items()} for row in frame.iter_rows(named=True)
+    ]
+    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+
+
+def table(report: Report, frame: pl.DataFrame) -> str:
+    """As `nsys stats --format table`: boxed, numbers to the right, as wide as the longest name."""
+    columns = [_cells(frame[name]) for name in frame.columns]
+    widths = [max(map(len, [name, *cells])) for name, cells in zip(frame.columns, columns, strict=True)]
+    rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
+    heads = [name.center(width) for name, width in zip(frame.columns, widths, strict=True)]
+    right = [frame[name].dtype.is_numeric() for name in frame.columns]
+    lines = ["", f" ** {report.title} ({report.name}):", "", rule, "| " + " | ".join(heads) + " |", rule]
+    for row in zip(*columns, strict=True):
+        padded = [
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(row, widths, right, strict=True)
+        ]
+        lines.append("| " + " | ".join(padded) + " |")
+    return "\n".join([*lines, rule, ""]) + "\n"
+
+
+def _cells(values: pl.Series) -> list[str]:
+    return ["" if value is None else printable(str(value)) for value in values]
+
+
+TEXTS = {"csv": csv, "json": as_json, "table": table}
+"""What prints each `--format`."""

@@ -1,0 +1,73 @@
+"""An overview of a trace, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import polars as pl
+
+from parsers.schema import Column, Table
+from ttinsys.coverage import in_words
+from ttinsys.overview import Overview
+from ttinsys.render.grid import printable, table_text
+from ttinsys.render.output import Destination
+
+_UNITS = Table(
+    "overview",
+    Column("sum_ns", pl.Int64, "durations added up", unit="ns"),
+    Column("memory_bytes", pl.Int64, "device memory", unit="B"),
+)
+
+
+def as_json(seen: Sequence[Overview], _: Destination) -> str:
+    """Overviews as a JSON list, with raw numbers."""
+    listed = [{field.name: _plain(getattr(one, field.name)) for field in fields(one)} for one in seen]
+    return json.dumps(listed, indent=2, ensure_ascii=False) + "\n"
+
+
+def as_text(seen: Sequence[Overview], destination: Destination) -> str:
+    """Overviews as a person reads them."""
+    return "\n".join(_text(one, destination) for one in seen)
+
+
+TEXTS = {"table": as_text, "json": as_json}
+"""What makes each `--format`."""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, pl.DataFrame):
+        return value.to_dicts()
+    return value if isinstance(value, dict | tuple | int | None) else str(value)
+
+
+def _text(one: Overview, destination: Destination) -> str:
+    export = one.export
+    version = export.get("EXPORT_PRODUCT_VERSION", "of an unknown version")
+    schema = export.get("EXPORT_SCHEMA_VERSION", "unknown")
+    lines = [
+        printable(f"{one.path}: {one.format}, exported by nsys {version}, schema {schema}"),
+        _span(one),
+        in_words(one.coverage),
+        *(printable(note) for note in one.notes),
+    ]
+    gpus = one.gpus.select("device_id", "name", "chip", "sm_count", "memory_bytes")
+    sections = {
+        "GPUs": gpus,
+        "GPU operations": one.operations,
+        "NVTX ranges": one.ranges.with_columns(pl.col("domain").fill_null("default")),
+        "Threads": one.threads,
+        "Tables": one.tables.filter(pl.col("rows") > 0),
+    }
+    for title, frame in sections.items():
+        if not frame.is_empty():
+            lines += ["", title, table_text(frame, destination, _UNITS).rstrip("\n")]
+    return "\n".join(lines) + "\n"
+
+
+def _span(one: Overview) -> str:
+    if one.start_ns is None or one.end_ns is None:
+        return "no events"
+    return f"{(one.end_ns - one.start_ns) / 1e9:,.3f} s, from {one.start_ns / 1e9:,.3f} to {one.end_ns / 1e9:,.3f} s"

@@ -1,0 +1,47 @@
+"""`cuda_gpu_kern_sum`: time by kernel.
+
+ttinsys stats --report cuda_gpu_kern_sum --format csv run.sqlite
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from parsers import Trace
+from ttinsys.stats import Report
+from ttinsys.stats.summary import rounded, summary
+
+
+def build(trace: Trace) -> pl.DataFrame:
+    """Kernels by name, the longest total first.
+
+    Args:
+        trace: an opened trace.
+
+    Returns:
+        nsys's columns; times in ns, share in %.
+    """
+    names = trace.strings.select("id", pl.col("value").alias("Name"))
+    return (
+        trace.kernels.select("name_id", (pl.col("end_ns") - pl.col("start_ns")).alias("duration_ns"))
+        .join(names, left_on="name_id", right_on="id", how="left")
+        .group_by("Name")
+        .agg(pl.col("duration_ns").sum().alias("Total Time (ns)"), pl.len().alias("Instances"), *summary("duration_ns"))
+        .with_columns((pl.col("Total Time (ns)") * 100.0 / pl.col("Total Time (ns)").sum()).alias("Time (%)"))
+        .sort("Total Time (ns)", "Instances", "Name", descending=[True, False, False])
+        .select(
+            rounded("Time (%)"),
+            "Total Time (ns)",
+            "Instances",
+            rounded("Avg (ns)"),
+            rounded("Med (ns)"),
+            "Min (ns)",
+            "Max (ns)",
+            rounded("StdDev (ns)"),
+            "Name",
+        )
+        .collect()
+    )
+
+
+REPORT = Report("cuda_gpu_kern_sum", "CUDA GPU Kernel Summary", ("kernels",), build)

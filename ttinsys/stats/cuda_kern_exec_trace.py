@@ -1,0 +1,59 @@
+"""`cuda_kern_exec_trace`: each kernel's launch, wait and execution.
+
+ttinsys stats --report cuda_kern_exec_trace --format csv run.sqlite
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from parsers import Trace
+from ttinsys.identity import pid_of, tid_of
+from ttinsys.stats import Report
+from ttinsys.stats.launches import launches
+
+
+def build(trace: Trace) -> pl.DataFrame:
+    """Kernels with their API calls, in the order of the calls.
+
+    Args:
+        trace: an opened trace.
+
+    Returns:
+        nsys's columns; times in ns, null queue where the kernel began before the call returned.
+    """
+    found = launches(trace, trace.kernels, unlaunched=False).lazy()
+    names = trace.strings.select("id", "value")
+    waited = pl.col("start_ns") - pl.col("api_end_ns")
+    return (
+        found.join(names.rename({"value": "Kernel Name"}), left_on="name_id", right_on="id", how="left")
+        .join(names.rename({"value": "function"}), left_on="api_name_id", right_on="id", how="left")
+        .sort("api_start_ns", maintain_order=True)
+        .select(
+            pl.col("api_start_ns").alias("API Start (ns)"),
+            (pl.col("api_end_ns") - pl.col("api_start_ns")).alias("API Dur (ns)"),
+            pl.when(waited >= 0).then("api_end_ns").alias("Queue Start (ns)"),
+            pl.when(waited >= 0).then(waited).alias("Queue Dur (ns)"),
+            pl.col("start_ns").alias("Kernel Start (ns)"),
+            (pl.col("end_ns") - pl.col("start_ns")).alias("Kernel Dur (ns)"),
+            (pl.max_horizontal("api_end_ns", "end_ns") - pl.col("api_start_ns")).alias("Total Dur (ns)"),
+            pid_of("global_tid").alias("PID"),
+            tid_of("global_tid").alias("TID"),
+            pl.col("device_id").alias("DevId"),
+            # A version suffix such as _v7000 is always "_v" and four digits to nsys.
+            pl.col("function").str.replace(r"_v.{4}$", "").alias("API Function"),
+            _dimensions("grid").alias("GridXYZ"),
+            _dimensions("block").alias("BlockXYZ"),
+            "Kernel Name",
+        )
+        .collect()
+    )
+
+
+def _dimensions(what: str) -> pl.Expr:
+    """Three sizes, each to a width of four."""
+    widths = [pl.col(f"{what}_{axis}").cast(pl.String).str.pad_start(4) for axis in "xyz"]
+    return pl.concat_str(widths, separator=" ")
+
+
+REPORT = Report("cuda_kern_exec_trace", "CUDA Kernel Launch & Exec Time Trace", ("kernels", "api_calls"), build)

@@ -1,0 +1,60 @@
+"""`nvtx_gpu_proj_sum`: NVTX ranges projected onto the GPU, by name.
+
+ttinsys stats --report nvtx_gpu_proj_sum --format csv run.sqlite
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from parsers import Trace
+from ttinsys.stats import Report
+from ttinsys.stats.nvtx_names import STYLE
+from ttinsys.stats.projections import NEEDS, projections
+from ttinsys.stats.summary import rounded, summary
+
+
+def build(trace: Trace) -> pl.DataFrame:
+    """Range names, the longest total projection first.
+
+    Args:
+        trace: an opened trace.
+
+    Returns:
+        nsys's columns; times in ns.
+    """
+    return (
+        projections(trace)
+        .filter(pl.col("name").is_not_null())
+        .group_by("name", STYLE)
+        .agg(
+            pl.col("projected_ns").sum().alias("Total Proj Time (ns)"),
+            pl.col("duration_ns").sum().alias("Total Range Time (ns)"),
+            pl.len().alias("Range Instances"),
+            *summary("projected_ns", prefix="Proj "),
+            pl.col("ops").sum().alias("Total GPU Ops"),
+            pl.col("ops").mean().alias("Avg GPU Ops"),
+            pl.col("depth").mean().alias("Avg Range Lvl"),
+            pl.col("children").mean().alias("Avg Num Child"),
+        )
+        .sort("Total Proj Time (ns)", descending=True)
+        .select(
+            pl.col("name").alias("Range"),
+            STYLE,
+            "Total Proj Time (ns)",
+            "Total Range Time (ns)",
+            "Range Instances",
+            rounded("Proj Avg (ns)"),
+            rounded("Proj Med (ns)"),
+            "Proj Min (ns)",
+            "Proj Max (ns)",
+            rounded("Proj StdDev (ns)"),
+            "Total GPU Ops",
+            rounded("Avg GPU Ops"),
+            rounded("Avg Range Lvl"),
+            rounded("Avg Num Child"),
+        )
+    )
+
+
+REPORT = Report("nvtx_gpu_proj_sum", "NVTX GPU Projection Summary", NEEDS, build)

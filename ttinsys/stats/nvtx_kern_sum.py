@@ -1,0 +1,132 @@
+"""`nvtx_kern_sum`: time by NVTX range name and kernel, where a kernel counts in every range around its launch.
+
+ttinsys stats --report nvtx_kern_sum --format csv run.sqlite
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from parsers import Trace
+from ttinsys.identity import pid_of, tid_of
+from ttinsys.nesting import calls_inside
+from ttinsys.stats import Report
+from ttinsys.stats.launches import launches, outside
+from ttinsys.stats.nvtx_names import STYLE, finished, styled
+from ttinsys.stats.summary import rounded, summary
+
+
+def build(trace: Trace) -> pl.DataFrame:
+    """Kernels by the ranges that hold their launch.
+
+    Args:
+        trace: an opened trace.
+
+    Returns:
+        nsys's columns; times in ns. Kernels launched outside every range have a null range.
+    """
+    kernels = trace.kernels.select(
+        "global_pid", "correlation_id", "name_id", (pl.col("end_ns") - pl.col("start_ns")).alias("duration_ns")
+    ).with_row_index("kernel")
+    calls = launches(trace, kernels, unlaunched=True)
+    ranges = finished(styled(trace).collect())
+    pairs = calls_inside(ranges, calls)
+    grouped = pl.concat([_in_ranges(ranges, calls, pairs), _outside(calls, pairs)])
+    kernel_names = trace.strings.select(pl.col("id").alias("name_id"), pl.col("value").alias("Kernel Name")).collect()
+    return (
+        grouped.join(kernel_names, on="name_id", how="left")
+        .with_columns(pid_of("global_tid").alias("PID"), tid_of("global_tid").alias("TID"))
+        .sort("name", "PID", "TID", "Total Time (ns)", descending=[False, False, False, True], nulls_last=False)
+        .select(
+            pl.col("name").alias("NVTX Range"),
+            STYLE,
+            "PID",
+            "TID",
+            "NVTX Inst",
+            "Kern Inst",
+            "Total Time (ns)",
+            rounded("Avg (ns)"),
+            rounded("Med (ns)"),
+            "Min (ns)",
+            "Max (ns)",
+            rounded("StdDev (ns)"),
+            "Kernel Name",
+        )
+    )
+
+
+_KEYS = ["global_tid", "name", STYLE, "name_id"]
+_KERNELS = pl.col("kernel").n_unique().alias("Kern Inst")
+_DURATIONS = [pl.col("duration_ns").sum().alias("Total Time (ns)"), *summary("duration_ns")]
+_VALUES = ["NVTX Inst", "Kern Inst", *(duration.meta.output_name() for duration in _DURATIONS)]
+
+
+def _in_ranges(ranges: pl.DataFrame, calls: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Millions of pairs fall into thousands of groups: until then, one integer stands for range and kernel name."""
+    name, kernel = _codes(ranges, ["global_tid", STYLE, "name"]), _codes(calls, ["name_id"])
+    name = name * (_greatest(kernel) + 1)
+    if _greatest(name) + _greatest(kernel) < 2**32:
+        name, kernel = name.cast(pl.UInt32), kernel.cast(pl.UInt32)
+    key = name.gather(pairs["range"]) + kernel.gather(pairs["call"])
+    pairs = pairs.with_columns(key.alias("key"), calls["duration_ns"].gather(pairs["call"]))
+    grouped = pairs.group_by("key").agg(
+        pl.col("range", "call").first(),
+        # A range's pairs are neighbours: its instances are the changes.
+        (pl.col("range") != pl.col("range").shift()).sum().alias("NVTX Inst") + 1,
+        (pl.col("call") > pl.col("call").shift()).all().alias("_once"),
+        pl.len().alias("Kern Inst"),
+        *_DURATIONS,
+    )
+    # A kernel comes twice where its launch has two rows, or where a range lies inside another of its name.
+    if not grouped["_once"].all() or calls["kernel"].n_unique() < calls.height:
+        kernels = pairs.select("key", calls["kernel"].gather(pairs["call"])).group_by("key").agg(_KERNELS)
+        grouped = grouped.update(kernels, on="key")
+    return pl.concat(
+        [
+            grouped.select(_VALUES),
+            ranges.select("global_tid", "name", STYLE)[grouped["range"]],
+            calls.select("name_id")[grouped["call"]],
+        ],
+        how="horizontal",
+    ).select(*_KEYS, *_VALUES)
+
+
+def _outside(calls: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Kernels without a range, by thread; those without an API call have a null thread."""
+    return (
+        outside(calls, pairs)
+        .group_by("global_tid", "name_id")
+        .agg(pl.lit(0, pl.UInt32).alias("NVTX Inst"), _KERNELS, *_DURATIONS)
+        .with_columns(pl.lit(None, pl.String).alias("name"), pl.lit(None, pl.String).alias(STYLE))
+        .select(*_KEYS, *_VALUES)
+    )
+
+
+def _codes(frame: pl.DataFrame, columns: list[str]) -> pl.Series:
+    """One UInt64 per row, equal where the columns are equal; a few values each, except perhaps the last."""
+    code = pl.zeros(frame.height, dtype=pl.UInt64, eager=True)
+    for column in columns:
+        values = frame[column]
+        if values.dtype == pl.String:
+            # Zero is left for null.
+            position = (values.cast(pl.Categorical).to_physical().cast(pl.UInt64) + 1).fill_null(0)
+        elif _greatest(values) - _least(values) < 2**16:
+            position = (values - _least(values)).cast(pl.UInt64)
+        else:
+            distinct = values.unique()
+            position = values.replace_strict(distinct, pl.int_range(distinct.len(), eager=True), return_dtype=pl.UInt64)
+        code = code * (_greatest(position) + 1) + position
+    return code
+
+
+def _least(values: pl.Series) -> int:
+    least = values.min()
+    return least if isinstance(least, int) else 0
+
+
+def _greatest(values: pl.Series) -> int:
+    greatest = values.max()
+    return greatest if isinstance(greatest, int) else 0
+
+
+REPORT = Report("nvtx_kern_sum", "NVTX Range Kernel Summary", ("kernels", "api_calls", "nvtx_events"), build)

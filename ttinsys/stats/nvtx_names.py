@@ -1,0 +1,33 @@
+"""NVTX ranges under the names and the times that `nsys stats` gives them."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from parsers import Trace
+from ttinsys.nvtx import stacked
+
+STYLE = "Style"
+"""nsys's column for how a range was opened: `PushPop` or `StartEnd`."""
+
+
+def styled(trace: Trace) -> pl.LazyFrame:
+    """Ranges with nsys's `name` (`domain:text`, or the text in the default domain) and `Style`.
+
+    Returns:
+        `row_id`, `range_id`, `global_tid`, `start_ns`, `end_ns`, `name`, `Style`.
+    """
+    style = pl.when(pl.col("kind") == "push_pop").then(pl.lit("PushPop")).otherwise(pl.lit("StartEnd"))
+    full = pl.concat_str("domain", "name", separator=":")
+    columns = ["row_id", "range_id", "global_tid", "start_ns", "end_ns"]
+    return stacked(trace, [*columns, "domain", "name", "kind"]).select(
+        *columns,
+        pl.when(pl.col("domain").is_null()).then("name").otherwise(full).alias("name"),
+        style.alias(STYLE),
+    )
+
+
+def finished(ranges: pl.DataFrame) -> pl.DataFrame:
+    """Close ranges that were never closed at the last moment of any range, as nsys does."""
+    last = ranges.select(pl.max_horizontal(pl.col("start_ns").max(), pl.col("end_ns").max())).item()
+    return ranges.with_columns(pl.col("end_ns").fill_null(last))

@@ -1,0 +1,72 @@
+"""NVTX ranges projected onto the GPU: from the start of the first operation launched inside to the end of the last."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from parsers import Trace
+from ttinsys.identity import pid_of, tid_of
+from ttinsys.nesting import calls_inside, deepest, nest
+from ttinsys.stats.launches import launches, outside
+from ttinsys.stats.nvtx_names import STYLE, finished, styled
+
+NEEDS = ("api_calls", "nvtx_events")
+"""Tables without which nothing is projected."""
+
+
+def projections(trace: Trace) -> pl.DataFrame:
+    """Ranges that launched something, with where on the GPU it ran; one more row for what no range launched.
+
+    Args:
+        trace: an opened trace.
+
+    Returns:
+        `name`, `Style`, `start_ns`, `duration_ns`, `range_id`, `parent_id`, `depth`, `stack` (ids of the range and
+        all around it), `pid`, `tid`, `projected_start_ns`, `projected_ns`, `ops` (distinct correlation ids),
+        `children` (ranges right inside that launched something), by projected start, longest first.
+    """
+    columns = ["start_ns", "end_ns", "global_pid", "correlation_id"]
+    operations = pl.concat([frame.select(columns) for frame in (trace.kernels, trace.memcpys, trace.memsets)])
+    calls = launches(trace, operations, unlaunched=False)
+    ranges = _stacks(nest(finished(styled(trace).collect())))
+    pairs = calls_inside(ranges, calls)
+    calls = calls.with_row_index("call")
+    rest = outside(calls, pairs).select(pl.lit(None, pl.UInt32).alias("range"), "call")
+    everything = pl.concat([pairs, rest])
+    launched = everything.with_columns(
+        calls[name].gather(everything["call"]) for name in ("start_ns", "end_ns", "correlation_id", "global_tid")
+    )
+    projected = launched.group_by("range").agg(
+        pl.col("start_ns").min().alias("projected_start_ns"),
+        (pl.col("end_ns").max() - pl.col("start_ns").min()).alias("projected_ns"),
+        pl.col("correlation_id").n_unique().alias("ops"),
+        # Where no range is, nsys names the thread of the operation that ends last.
+        pl.col("global_tid").get(pl.col("end_ns").arg_max()),
+    )
+    found = projected.join(ranges.drop("global_tid"), left_on="range", right_on="index", how="left")
+    children = found.group_by("parent").agg(pl.len().alias("children")).drop_nulls("parent")
+    return (
+        found.join(children, left_on="range", right_on="parent", how="left")
+        .with_columns(
+            pl.col("children").fill_null(0),
+            (pl.col("end_ns") - pl.col("start_ns")).alias("duration_ns"),
+            pid_of("global_tid").alias("pid"),
+            tid_of("global_tid").alias("tid"),
+        )
+        .sort("projected_start_ns", "projected_ns", descending=[False, True])
+    )
+
+
+def _stacks(nested: pl.DataFrame) -> pl.DataFrame:
+    """Add `parent_id` and `stack`, one level at a time."""
+    own = nested.select("index", "parent", "depth", "range_id")
+    above = own.filter(pl.col("depth") == 0).select("index", "range_id", pl.format(":{}", "range_id").alias("stack"))
+    levels = [above.select("index", pl.lit(None, pl.Int64).alias("parent_id"), "stack")]
+    for level in range(1, deepest(nested) + 1):
+        here = own.filter(pl.col("depth") == level).join(above, left_on="parent", right_on="index", suffix="_above")
+        here = here.with_columns(pl.format("{}:{}", "stack", "range_id").alias("stack"))
+        levels.append(here.select("index", pl.col("range_id_above").alias("parent_id"), "stack"))
+        above = here.select("index", "range_id", "stack")
+    return nested.join(pl.concat(levels), on="index", how="left").select(
+        "index", "parent", "global_tid", "name", STYLE, "start_ns", "end_ns", "range_id", "parent_id", "depth", "stack"
+    )
