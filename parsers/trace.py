@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,12 @@ class Trace:
         others: dict[str, Any] = dict(frames)
         return replace(self, **others)
 
-    def require(self, *tables: str) -> None:
-        """Raise `MissingTable`, with its remedy, for the first of `tables` that the export lacks."""
-        for name in tables:
-            if not self.has(name):
-                raise MissingTable(self.path, TABLES[name].sources, TABLES[name].remedy)
+    def require(self, tables: Sequence[str]) -> None:
+        """Check that the export has at least one of `tables`.
+
+        Raises:
+            MissingTable: it has none; the error tells the remedy.
+        """
+        if not any(self.has(name) for name in tables):
+            sources = [source for name in tables for source in TABLES[name].sources]
+            raise MissingTable(self.path, sources, TABLES[tables[0]].remedy)

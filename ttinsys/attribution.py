@@ -10,13 +10,19 @@ the call began. A kernel of a replayed CUDA graph goes back further: to where it
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from parsers import Trace
 from parsers.schema import Column, Table
 from parsers.tables import COPY_KINDS
-from ttinsys.identity import pid_of, process_of, tid_of
-from ttinsys.nesting import innermost_steps
+from ttinsys.graphs import capture_sites
+from ttinsys.identity import pid_of, tid_of
+from ttinsys.launches import api_calls, with_calls
+from ttinsys.nesting import innermost
 from ttinsys.nvtx import UNNAMED, ranges
 from ttinsys.operators import classify
 
@@ -69,11 +75,11 @@ REASONS = {
 }
 """Meaning of each `attributed_by`; the first two name a range, the others say why there is none."""
 
-_INDEX = "_index"
-
 
 def attribute(trace: Trace) -> pl.LazyFrame:
     """Attribute every GPU operation of a trace to the range that launched it.
+
+    Nothing is read until the frame is collected, and then only what the columns asked for depend on.
 
     Args:
         trace: an opened trace, filtered or not.
@@ -82,32 +88,46 @@ def attribute(trace: Trace) -> pl.LazyFrame:
         `OPS`: exactly one row per kernel, memcpy, memset and graph execution, attributed or not, in the order of
         those tables in the export.
     """
-    nested = ranges(trace).cache()
-    steps = nested.map_batches(innermost_steps, schema=_STEPS, validate_output_schema=False)
-    launched = _with_calls(trace, _operations(trace))
-    found = _range_at(launched, steps, "_global_tid", "api_start_ns").with_columns(pl.lit("launch").alias("_how"))
-    if trace.has("graph_nodes"):
-        found = _through_capture(trace, found, steps)
-    strings = trace.strings.select("id", "value")
-    names = nested.select(
-        pl.col("index").alias(_INDEX), "range_id", pl.col("name").alias("range"), "path", "depth", "domain"
-    )
-    return (
-        found.join(names, on=_INDEX, how="left")
-        .join(strings.rename({"value": "_name"}), left_on="name_id", right_on="id", how="left")
-        .join(strings.rename({"value": "_short"}), left_on="short_name_id", right_on="id", how="left")
-        .join(strings.rename({"value": "_api"}), left_on="_api_id", right_on="id", how="left")
-        .join(_operators(trace), left_on="name_id", right_on="id", how="left")
-        .sort("_row")
-        .select(_output())
-    )
+    return register_io_source(partial(_scan, trace), schema=OPS.schema, is_pure=True)
+
+
+def _scan(
+    trace: Trace, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _: int | None
+) -> Iterator[pl.DataFrame]:
+    """Answer a query for some columns and rows of `OPS`."""
+    columns = with_columns or OPS.schema.names()
+    filtered_by = predicate.meta.root_names() if predicate is not None else []
+    ops = _attributed(trace, {*columns, *filtered_by})
+    ops = ops.filter(predicate) if predicate is not None else ops
+    yield ops.select(columns).head(n_rows if n_rows is not None else ops.height)
+
+
+def _attributed(trace: Trace, wanted: set[str]) -> pl.DataFrame:
+    """`OPS`, or at least its columns `wanted`."""
+    operations = _operations(trace)
+    if wanted.isdisjoint(_FROM_CALL | _FROM_RANGE):
+        ops = operations.collect()
+    else:
+        found, calls = pl.collect_all([operations.with_row_index("_row"), api_calls(trace)])
+        ops = _launched(found, calls)
+    if not wanted.isdisjoint(_FROM_RANGE):
+        ops = _in_ranges(trace, ops, paths="path" in wanted)
+    for column in wanted & _STRINGS.keys():
+        ops = _with_strings(trace, ops, column)
+    return ops.select(expression.alias(name) for name, expression in _output().items() if name in wanted)
+
+
+_STRINGS = {"kernel": "name_id", "kernel_short": "short_name_id", "operator": "name_id", "api": "api_name_id"}
+_FROM_RANGE = frozenset({"range_id", "range", "path", "depth", "domain", "attributed_by"})
+_FROM_CALL = frozenset({"tid", "api", "api_start_ns", "api_duration_ns", "queue_ns"})
 
 
 def _operations(trace: Trace) -> pl.LazyFrame:
-    """All GPU operations under one schema, numbered; what is not a kernel carries its label."""
-    shared = ["start_ns", "end_ns", "device_id", "context_id", "stream_id", "correlation_id", "global_pid"]
+    """All GPU operations under one schema; what is not a kernel carries its label."""
     kinds = {
-        "kernel": trace.kernels.with_columns(pl.lit(None, pl.String).alias("_label")),
+        "kernel": trace.kernels.with_columns(
+            pl.coalesce("short_name_id", "name_id").alias("short_name_id"), pl.lit(None, pl.String).alias("_label")
+        ),
         "memcpy": trace.memcpys.with_columns(
             pl.format(
                 "[CUDA memcpy {}]",
@@ -117,141 +137,77 @@ def _operations(trace: Trace) -> pl.LazyFrame:
         "memset": trace.memsets.with_columns(pl.lit("[CUDA memset]").alias("_label")),
         "graph": trace.graph_launches.with_columns(
             pl.format("[CUDA graph {}]", pl.col("graph_id").fill_null(-1)).alias("_label")
-        ).select(*shared, "graph_id", "_label"),
+        ).drop("graph_exec_id"),
     }
-    frames = [frame.with_columns(pl.lit(kind).alias("kind")) for kind, frame in kinds.items()]
-    return pl.concat(frames, how="diagonal").with_row_index("_row")
+    return pl.concat([frame.with_columns(pl.lit(kind).alias("kind")) for kind, frame in kinds.items()], how="diagonal")
 
 
-def _with_calls(trace: Trace, operations: pl.LazyFrame) -> pl.LazyFrame:
+def _launched(operations: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
     """Add the API call of each operation. Where a launch has two rows, the first to begin is the one that counts."""
-    identity = ["global_pid", "correlation_id"]
-    calls = trace.api_calls.select(
-        process_of("global_tid").alias("global_pid"),
-        "correlation_id",
-        pl.col("global_tid").alias("_global_tid"),
-        pl.col("start_ns").alias("api_start_ns"),
-        pl.col("end_ns").alias("_api_end_ns"),
-        pl.col("name_id").alias("_api_id"),
-    )
-    launches = (
-        calls.join(operations.select(identity), on=identity, how="semi")
-        .sort("api_start_ns")
-        .unique(identity, keep="first", maintain_order=True)
-    )
+    ops = with_calls(operations, calls)
+    if ops.height > operations.height:
+        ops = ops.sort("api_start_ns", nulls_last=True).unique("_row", keep="first").sort("_row")
     first = calls.group_by("global_pid").agg(pl.col("correlation_id").min().alias("_first_correlation_id"))
-    return operations.join(launches, on=identity, how="left").join(first, on="global_pid", how="left")
+    return ops.join(first, on="global_pid", how="left", maintain_order="left")
 
 
-def _range_at(operations: pl.LazyFrame, steps: pl.LazyFrame, thread: str, moment: str) -> pl.LazyFrame:
-    """Add `_index`, the range innermost on `thread` at `moment`: one as-of join for all operations."""
-    return operations.sort(moment, nulls_last=True).join_asof(
-        steps.select(pl.col("global_tid").alias(thread), "from_ns", pl.col("index").alias(_INDEX)),
-        left_on=moment,
-        right_on="from_ns",
-        by=thread,
-        check_sortedness=False,
-    )
-
-
-def _through_capture(trace: Trace, operations: pl.LazyFrame, steps: pl.LazyFrame) -> pl.LazyFrame:
-    """For operations of graph nodes, prefer the range open when the node was first made to the one open at replay."""
-    captured = trace.graph_nodes.map_batches(_originals, schema=_ORIGINALS, validate_output_schema=False)
-    found = _range_at(
-        operations.rename({_INDEX: "_replayed"}).join(captured, on=["global_pid", "graph_node_id"], how="left"),
-        steps,
-        "_capture_tid",
-        "_capture_ns",
-    )
-    made = pl.col(_INDEX).is_not_null()
-    return found.with_columns(
-        pl.coalesce(_INDEX, "_replayed").alias(_INDEX),
-        pl.when(made).then(pl.lit("graph_capture")).otherwise("_how").alias("_how"),
-    )
-
-
-def _originals(nodes: pl.DataFrame) -> pl.DataFrame:
-    """Follow each graph node through its clones to the one that was captured: its thread and its moment."""
-    nodes = (
-        nodes.filter(pl.col("graph_node_id").is_not_null())
-        .with_columns(process_of("global_tid").alias("global_pid"))
-        .sort("original_graph_node_id", nulls_last=True)
-        .unique(["global_pid", "graph_node_id"], keep="first", maintain_order=True)
-    )
-    origin = nodes.select(
-        "global_pid",
-        "graph_node_id",
-        pl.col("original_graph_node_id").alias("_original"),
-        pl.col("global_tid").alias("_capture_tid"),
-        pl.col("start_ns").alias("_capture_ns"),
-    )
-    # Each round goes twice as far; the bound only ends a damaged trace's cycle.
-    for _ in range(_MAX_DOUBLINGS):
-        further = origin.join(
-            origin, left_on=["global_pid", "_original"], right_on=["global_pid", "graph_node_id"], suffix="_far"
-        )
-        if further.is_empty():
-            break
-        origin = origin.update(
-            further.select(
-                "global_pid",
-                "graph_node_id",
-                pl.col("_original_far").alias("_original"),
-                pl.col("_capture_tid_far").alias("_capture_tid"),
-                pl.col("_capture_ns_far").alias("_capture_ns"),
-            ),
+def _in_ranges(trace: Trace, ops: pl.DataFrame, *, paths: bool) -> pl.DataFrame:
+    """Add the columns of the innermost range, and how it was found."""
+    columns = ["start_ns", "end_ns", "global_tid", "parent", "range_id", "name", "depth", "domain"]
+    nested = ranges(trace).select(*columns, *(["path"] if paths else [])).collect()
+    at = innermost(nested, ops["global_tid"], ops["api_start_ns"])
+    how = pl.repeat("launch", ops.height, dtype=pl.String, eager=True)
+    if trace.has("graph_nodes"):
+        captured = ops.select("global_pid", "graph_node_id").join(
+            capture_sites(trace.graph_nodes.collect()),
             on=["global_pid", "graph_node_id"],
-            include_nulls=True,
+            how="left",
+            maintain_order="left",
         )
-    return origin.select(_ORIGINALS.keys())
+        made_at = innermost(nested, captured["capture_tid"], captured["capture_ns"])
+        how = how.set(made_at.is_not_null(), "graph_capture")
+        at = made_at.zip_with(made_at.is_not_null(), at)
+    found = nested.drop("start_ns", "end_ns", "global_tid", "parent")[at]
+    named = found.with_columns(pl.when(at.is_not_null()).then(pl.col("name").fill_null(UNNAMED)).alias("name"))
+    return ops.hstack(named.rename({"name": "range"})).with_columns(how.alias("_how"))
 
 
-def _operators(trace: Trace) -> pl.LazyFrame:
-    """Operator class of each string that names a kernel: classified once per name, not once per launch."""
-    named = trace.kernels.select(pl.col("name_id").alias("id")).unique()
-    return trace.strings.join(named, on="id", how="semi").select("id", classify(pl.col("value")).alias("operator"))
+def _with_strings(trace: Trace, ops: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Add `column`, with an underscore before it, from the strings that its ids stand for."""
+    ids = _STRINGS[column]
+    strings = trace.strings.join(ops.lazy().select(pl.col(ids).unique().alias("id")), on="id", how="semi")
+    # A name is classified once, not once per launch.
+    value = classify(pl.col("value")) if column == "operator" else pl.col("value")
+    named = strings.select(pl.col("id").alias(ids), value.alias(f"_{column}")).unique(ids, keep="first").collect()
+    return ops.join(named, on=ids, how="left", maintain_order="left")
 
 
-def _output() -> list[pl.Expr]:
-    """The columns of `OPS`, from what the joins have gathered."""
-    api_end = pl.col("_api_end_ns")
-    waited = pl.col("start_ns") - api_end
-    label = pl.col("_label")
-    is_kernel = pl.col("kind") == "kernel"
+def _output() -> dict[str, pl.Expr]:
+    """How each column of `OPS` comes from what the joins have gathered."""
+    waited = pl.col("start_ns") - pl.col("api_end_ns")
     reason = (
-        pl.when(pl.col(_INDEX).is_not_null())
+        pl.when(pl.col("range_id").is_not_null())
         .then("_how")
-        .when(pl.col("_global_tid").is_not_null())
+        .when(pl.col("global_tid").is_not_null())
         .then(pl.lit("no_range_open"))
         .when(pl.col("correlation_id") < pl.col("_first_correlation_id"))
         .then(pl.lit("launched_before_capture"))
         .otherwise(pl.lit("no_api_call"))
     )
     computed = {
-        "kernel": pl.coalesce(label, "_name"),
-        "kernel_short": pl.coalesce(label, "_short", "_name"),
-        "operator": pl.when(is_kernel).then(pl.col("operator").fill_null("other")).otherwise("kind"),
+        "kernel": pl.coalesce("_label", "_kernel"),
+        "kernel_short": pl.coalesce("_label", "_kernel_short"),
+        "operator": pl.when(pl.col("kind") == "kernel").then(pl.col("_operator").fill_null("other")).otherwise("kind"),
         "duration_ns": pl.col("end_ns") - pl.col("start_ns"),
         "device": pl.col("device_id"),
         "context": pl.col("context_id"),
         "stream": pl.col("stream_id"),
         "pid": pid_of("global_pid"),
-        "tid": tid_of("_global_tid"),
+        "tid": tid_of("global_tid"),
         # cudaLaunchKernel_v7000 and its later versions are one function to a reader.
         "api": pl.col("_api").str.replace(r"_v\d+$", ""),
-        "api_duration_ns": api_end - pl.col("api_start_ns"),
+        "api_duration_ns": pl.col("api_end_ns") - pl.col("api_start_ns"),
         "queue_ns": pl.when(waited >= 0).then(waited),
-        "range": pl.when(pl.col(_INDEX).is_not_null()).then(pl.col("range").fill_null(UNNAMED)),
         "attributed_by": reason,
     }
-    return [computed.get(column.name, pl.col(column.name)).alias(column.name) for column in OPS.columns]
-
-
-_STEPS = {"global_tid": pl.Int64(), "from_ns": pl.Int64(), "index": pl.UInt32()}
-_ORIGINALS = {
-    "global_pid": pl.Int64(),
-    "graph_node_id": pl.Int64(),
-    "_capture_tid": pl.Int64(),
-    "_capture_ns": pl.Int64(),
-}
-_MAX_DOUBLINGS = 16
+    return {column.name: computed.get(column.name, pl.col(column.name)) for column in OPS.columns}

@@ -37,47 +37,37 @@ def nest(ranges: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def innermost_steps(nested: pl.DataFrame) -> pl.DataFrame:
-    """The innermost open range as a step function of time, per thread.
+def innermost(nested: pl.DataFrame, threads: pl.Series, moments: pl.Series) -> pl.Series:
+    """The range innermost on a thread at a moment, for many at once.
 
-    A range is open from its start up to, not including, its end.
+    A range is open from its start up to, not including, its end. Of the open ones the latest to open is innermost.
 
     Args:
         nested: what `nest` returns.
+        threads: Int64 global thread ids; null has no range.
+        moments: Int64 nanoseconds, one for each of `threads`.
 
     Returns:
-        `global_tid`, `from_ns`, `index` (UInt32; null: no range is open from here on), sorted by thread and time,
-        one row per thread and moment.
+        `index` of the range (UInt32); null where none is open.
     """
-    ranges = nested.select("global_tid", "start_ns", "index", "parent", pl.col("end_ns").fill_null(FOREVER))
-    moments = pl.concat(
-        [
-            ranges.select("global_tid", pl.col("start_ns").alias("from_ns")),
-            ranges.filter(pl.col("end_ns") < FOREVER).select("global_tid", pl.col("end_ns").alias("from_ns")),
-        ]
-    )
-    moments = moments.unique().sort("global_tid", "from_ns")
-    latest = moments.join_asof(
-        ranges.select("global_tid", "start_ns", "index"),
-        left_on="from_ns",
-        right_on="start_ns",
-        by="global_tid",
-        check_sortedness=False,
-    )
-    none = ranges.height
-    ends = extended(ranges["end_ns"], FOREVER)
-    parents = extended(ranges["parent"].fill_null(none), none)
-    # The latest range to open may have closed since: climb until one is found that has not.
-    at = latest["index"].fill_null(none)
-    closed = pl.int_range(at.len(), dtype=pl.UInt32, eager=True)
-    while True:
-        holder = at.gather(closed)
-        over = (ends.gather(holder) <= moments["from_ns"].gather(closed)) & (holder != none)
-        closed = closed.filter(over)
-        if closed.is_empty():
-            break
-        at = at.scatter(closed, parents.gather(at.gather(closed)))
-    return moments.with_columns(at.replace(none, None).alias("index"))
+    none = nested.height
+    at = pl.repeat(none, threads.len(), dtype=pl.UInt32, eager=True)
+    for thread, first, length in thread_runs(nested).iter_rows():
+        here = (threads == thread).arg_true()
+        starts = nested["start_ns"].slice(first, length)
+        opened = starts.search_sorted(moments.gather(here), side="right").cast(pl.Int64)
+        latest = (opened + (first - 1)).set(opened == 0, none).cast(pl.UInt32)
+        at = at.scatter(here, latest)
+    ends = extended(nested["end_ns"].fill_null(FOREVER), FOREVER)
+    parents = extended(nested["parent"].fill_null(none), none)
+    # The latest to open may have closed since: climb until one is found that has not. Nothing is innermost at null.
+    at = at.set(moments.is_null(), none)
+    unsure = (at != none).arg_true()
+    while not unsure.is_empty():
+        holder = at.gather(unsure)
+        unsure = unsure.filter((holder != none) & (ends.gather(holder) <= moments.gather(unsure)))
+        at = at.scatter(unsure, parents.gather(at.gather(unsure)))
+    return at.set(at == none, None)
 
 
 def calls_inside(ranges: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
@@ -92,8 +82,7 @@ def calls_inside(ranges: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
     """
     pairs = [pl.DataFrame(schema={"range": pl.UInt32, "call": pl.UInt32})]
     ranges = ranges.select("global_tid", "start_ns", "end_ns").with_row_index("range")
-    runs = calls.with_row_index("first").group_by("global_tid").agg(pl.col("first").first(), pl.len())
-    for thread, first, length in runs.drop_nulls().iter_rows():
+    for thread, first, length in thread_runs(calls).iter_rows():
         here = ranges.filter(pl.col("global_tid") == thread)
         starts, ends = calls["api_start_ns"].slice(first, length), calls["api_end_ns"].slice(first, length)
         # The calls that begin inside a range are one run of neighbours. Where no call outlasts a later one, those that
@@ -113,6 +102,12 @@ def calls_inside(ranges: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
             )
         pairs.append(inside)
     return pl.concat(pairs)
+
+
+def thread_runs(rows: pl.DataFrame) -> pl.DataFrame:
+    """Where each thread's rows lie in a frame sorted by `global_tid`: thread, first row, number of rows."""
+    threads = rows.select("global_tid").with_row_index("first")
+    return threads.group_by("global_tid").agg(pl.col("first").min(), pl.len()).drop_nulls()
 
 
 def _previous_longer(thread: pl.Series, end: pl.Series) -> pl.Series:

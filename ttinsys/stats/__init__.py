@@ -24,13 +24,13 @@ class Report:
     Args:
         name: nsys's name.
         title: nsys's title.
-        needs: tables without which it has nothing to say.
+        needs: tables without which it has nothing to say: for each entry, one of its tables is enough.
         build: the rows, under nsys's header.
     """
 
     name: str
     title: str
-    needs: tuple[str, ...]
+    needs: tuple[tuple[str, ...], ...]
     build: Callable[[Trace], pl.DataFrame]
 
     def missing(self, trace: Trace) -> str | None:
@@ -38,7 +38,8 @@ class Report:
         from parsers import MissingTable
 
         try:
-            trace.require(*self.needs)
+            for tables in self.needs:
+                trace.require(tables)
         except MissingTable as error:
             return str(error)
         return None

@@ -44,4 +44,4 @@ def build(trace: Trace) -> pl.DataFrame:
     )
 
 
-REPORT = Report("cuda_gpu_kern_sum", "CUDA GPU Kernel Summary", ("kernels",), build)
+REPORT = Report("cuda_gpu_kern_sum", "CUDA GPU Kernel Summary", (("kernels",),), build)

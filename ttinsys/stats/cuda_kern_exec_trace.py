@@ -56,4 +56,4 @@ def _dimensions(what: str) -> pl.Expr:
     return pl.concat_str(widths, separator=" ")
 
 
-REPORT = Report("cuda_kern_exec_trace", "CUDA Kernel Launch & Exec Time Trace", ("kernels", "api_calls"), build)
+REPORT = Report("cuda_kern_exec_trace", "CUDA Kernel Launch & Exec Time Trace", (("kernels",), ("api_calls",)), build)

@@ -129,4 +129,4 @@ def _greatest(values: pl.Series) -> int:
     return greatest if isinstance(greatest, int) else 0
 
 
-REPORT = Report("nvtx_kern_sum", "NVTX Range Kernel Summary", ("kernels", "api_calls", "nvtx_events"), build)
+REPORT = Report("nvtx_kern_sum", "NVTX Range Kernel Summary", (("nvtx_events",), ("kernels",), ("api_calls",)), build)

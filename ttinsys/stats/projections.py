@@ -10,7 +10,7 @@ from ttinsys.nesting import calls_inside, deepest, nest
 from ttinsys.stats.launches import launches, outside
 from ttinsys.stats.nvtx_names import STYLE, finished, styled
 
-NEEDS = ("api_calls", "nvtx_events")
+NEEDS = (("nvtx_events",), ("api_calls",), ("kernels", "memcpys", "memsets"))
 """Tables without which nothing is projected."""
 
 

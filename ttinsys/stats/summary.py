@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from fractions import Fraction
-
 import polars as pl
 
 
@@ -27,21 +24,16 @@ def summary(value: str, prefix: str = "") -> list[pl.Expr]:
 
 
 def rounded(name: str) -> pl.Expr:
-    """A non-negative float column to one decimal as SQLite's `round(x, 1)` gives it: exactly, ties upward.
+    """A non-negative float column to one decimal as nsys's SQLite gives it: to the nearest tenth, ties upward.
 
-    Multiplying by ten and rounding is not exact: 0.15 is a little less than 3/20, and 0.15 * 10 is 1.5.
+    A mean that is a tie as a fraction, such as 12735.05, may be a little less as a float. SQLite before 3.43 adds
+    3e-16 of the value for that (`sqlite3_str_vappendf`), and so do we.
     """
     whole = pl.col(name).floor()
-    fraction = pl.col(name) - whole
+    fraction = pl.col(name) - whole + pl.col(name) * 3e-16
     tenths = whole.cast(pl.Int64) * 10 + pl.sum_horizontal((fraction >= tie).cast(pl.Int64) for tie in _TIES)
-    # Polars divides by a constant by multiplying with its inverse, which is not exact either: the digits are.
+    # Polars divides by a constant by multiplying with its inverse, which is not exact: the digits are.
     return pl.concat_str(tenths // 10, pl.lit("."), tenths % 10).cast(pl.Float64).alias(name)
 
 
-def _least_float_from(value: Fraction) -> float:
-    """The least float that is not below `value`."""
-    nearest = float(value)
-    return nearest if Fraction(nearest) >= value else math.nextafter(nearest, math.inf)
-
-
-_TIES = [_least_float_from(Fraction(2 * tenth + 1, 20)) for tenth in range(10)]
+_TIES = [(2 * tenth + 1) / 20 for tenth in range(10)]

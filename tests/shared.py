@@ -1,0 +1,24 @@
+"""The real captures beside the checkout, and nsys itself; tests that need what is absent skip."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+TRACES = Path(__file__).resolve().parents[2] / "shared" / "traces"
+"""Real captures, with NVIDIA's own reports in `nsys-stats`."""
+CAPTURES = sorted([*TRACES.glob("*.sqlite"), *TRACES.glob("*_pqtdir")])
+ORACLES = sorted((TRACES / "nsys-stats").glob("*.csv.gz"))
+NSYS = os.environ.get("NSYS") or shutil.which("nsys")
+
+needs_captures = pytest.mark.skipif(not CAPTURES, reason="no real captures in ../shared/traces")
+needs_nsys = pytest.mark.skipif(NSYS is None, reason="no nsys on PATH or in $NSYS")
+
+each_capture = pytest.mark.parametrize(
+    "capture",
+    [pytest.param(path, id=path.name) for path in CAPTURES] or [pytest.param(None, marks=needs_captures)],
+)
+"""Run a test once per real capture, as its argument `capture`."""
