@@ -1,7 +1,9 @@
 """A column and a table, declared once: reading, checking, help and docs all come from the declaration.
 
-KERNELS = Table("kernels", Column("start_ns", pl.Int64, unit="ns", doc="...", aliases=("start",), required=True),
-                doc="one row per kernel execution", sources=("CUPTI_ACTIVITY_KIND_KERNEL",))
+    Table("kernels", Column("start_ns", pl.Int64, "start", unit="ns", aliases=("start",), required=True), ...,
+          doc="one row per kernel execution", sources=("CUPTI_ACTIVITY_KIND_KERNEL",))
+
+nsys renames and adds columns between versions: an alias is a name that some version has.
 """
 
 from __future__ import annotations

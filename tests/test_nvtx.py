@@ -94,8 +94,8 @@ def test_payloads_survive_with_all_their_bits(tmp_path: Path) -> None:
     t.range(main, "c", 4, 5, payload=0.5)
     columns = ["payload_int64", "payload_uint64", "payload_double"]
     expected = [(-5, None, None), (None, 2**63 + 1, None), (None, None, 0.5)]
-    for format in FORMATS:
-        assert ttinsys.ranges(t.load(tmp_path, format)).select(columns).collect().rows() == expected
+    for kind in FORMATS:
+        assert ttinsys.ranges(t.load(tmp_path, kind)).select(columns).collect().rows() == expected
 
 
 def test_marks_and_namings_are_not_ranges(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 """The operator rules: each earns its place, confusable names land right, little real time is unclaimed."""
+# ruff: noqa: E501 -- kernel names are as long as they are
 
 from __future__ import annotations
 
@@ -161,18 +162,26 @@ def test_an_implicit_gemm_of_cutlass_or_xmma_is_a_convolution_and_a_plain_one_is
 @pytest.mark.parametrize(
     "name",
     [
-        "fmha_cutlassF_f32_aligned_64x64_rf_sm80(PyTorchMemEffAttention::AttentionKernel<float, cutlass::arch::Sm80, "
-        "true, 64, 64, 64, true, true>::Params)",
-        "void pytorch_flash::flash_fwd_kernel<Flash_fwd_kernel_traits<128, 128, 64, 4, false, false, cutlass::half_t, "
-        "Flash_kernel_traits<128, 128, 64, 4, cutlass::half_t> >, false, false, false, false, true, true, false, false>"
-        "(pytorch_flash::Flash_fwd_params)",
+        (
+            "fmha_cutlassF_f32_aligned_64x64_rf_sm80(PyTorchMemEffAttention::AttentionKernel<float, cutlass::arch::Sm80, "
+            "true, 64, 64, 64, true, true>::Params)"
+        ),
+        (
+            "void pytorch_flash::flash_fwd_kernel<Flash_fwd_kernel_traits<128, 128, 64, 4, false, false, cutlass::half_t, "
+            "Flash_kernel_traits<128, 128, 64, 4, cutlass::half_t> >, false, false, false, false, true, true, false, false>"
+            "(pytorch_flash::Flash_fwd_params)"
+        ),
         # FlashAttention 3, cut off by the profile that lists it
         "void cutlass::device_kernel<flash::enable_sm90_or_later<flash::FlashAttnFwdSm90<flash::CollectiveMainloopFwd",
-        "kernel_cutlass_kernel_flash_attncuteflash_fwd_sm100FlashAttentionForwardSm100_object_at__tensor0000o11101213_"
-        "tensor0000o11101213_tensor0000o10111213_tensor0000o11101213_None_None_None_Non_0",
-        "void flashinfer::BatchPrefillWithRaggedKVCacheKernel<flashinfer::KernelTraits<(flashinfer::MaskMode)1, 128u, "
-        "2u, 4u, 4u, 4u, 4u, 1u, (flashinfer::PosEncodingMode)0, __nv_bfloat16, __nv_bfloat16, __nv_bfloat16, float, "
-        "int, flashinfer::DefaultAttention<false, false, false, false> >, RaggedParams>(RaggedParams)",
+        (
+            "kernel_cutlass_kernel_flash_attncuteflash_fwd_sm100FlashAttentionForwardSm100_object_at__tensor0000o11101213_"
+            "tensor0000o11101213_tensor0000o10111213_tensor0000o11101213_None_None_None_Non_0"
+        ),
+        (
+            "void flashinfer::BatchPrefillWithRaggedKVCacheKernel<flashinfer::KernelTraits<(flashinfer::MaskMode)1, 128u, "
+            "2u, 4u, 4u, 4u, 4u, 1u, (flashinfer::PosEncodingMode)0, __nv_bfloat16, __nv_bfloat16, __nv_bfloat16, float, "
+            "int, flashinfer::DefaultAttention<false, false, false, false> >, RaggedParams>(RaggedParams)"
+        ),
         "__mye8037_gemm_mha_v2",
     ],
     ids=["memory_efficient", "pytorch_flash", "flash_3", "flash_4", "flashinfer", "tensorrt"],

@@ -1,10 +1,11 @@
 """Attribute every GPU kernel to the model layer that launched it.
 
-import ttinsys
+    trace = ttinsys.load("run.sqlite")
+    ops = ttinsys.attribute(trace)
+    ops.group_by("path").agg(pl.col("duration_ns").sum()).collect()
 
-trace = ttinsys.load("run.sqlite")
-ops = ttinsys.attribute(trace)          # one row per GPU operation, a polars.LazyFrame
-ops.group_by("path").agg(pl.col("duration_ns").sum()).collect()
+`load` opens what Nsight Systems exports; `attribute` and `ranges` return `polars.LazyFrame`s, whose columns `OPS` and
+`RANGES` describe; `TraceError` is what a file that cannot serve raises.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ IDENTITY = ["global_pid", "correlation_id"]
 
 
 def api_calls(trace: Trace) -> pl.LazyFrame:
-    """The API calls of a trace: `global_pid`, `correlation_id`, `global_tid`, `api_start_ns`, `api_end_ns`, `api_name_id`."""
+    """The API calls of a trace: `IDENTITY`, `global_tid`, `api_start_ns`, `api_end_ns`, `api_name_id`."""
     return trace.api_calls.select(
         process_of("global_tid").alias("global_pid"),
         "correlation_id",

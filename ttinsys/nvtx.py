@@ -1,7 +1,8 @@
 """NVTX ranges: named, nested, each with its path.
 
-import ttinsys
-ttinsys.ranges(ttinsys.load("run.sqlite")).filter(pl.col("depth") == 0).collect()
+    ttinsys.ranges(ttinsys.load("run.sqlite")).filter(pl.col("depth") == 0).collect()
+
+Text, domain and category come from the events that registered them; nesting from `ttinsys.nesting`.
 """
 
 from __future__ import annotations

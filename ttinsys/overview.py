@@ -1,6 +1,8 @@
 """What a trace holds: how it was made, which tables, devices, processes, ranges and GPU work, and how it is covered.
 
-overview(ttinsys.load("run.sqlite")).notes
+    overview(ttinsys.load("run.sqlite")).notes
+
+It is what `ttinsys info` prints.
 """
 
 from __future__ import annotations

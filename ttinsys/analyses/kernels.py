@@ -48,6 +48,8 @@ def kernels(ops: pl.LazyFrame) -> pl.LazyFrame:
             duration.min().alias("min_ns"),
             duration.max().alias("max_ns"),
         )
-        .with_columns((pl.col("sum_ns") / pl.col("sum_ns").sum()).alias("share"))
+        .with_columns(
+            pl.when(pl.col("sum_ns").sum() != 0).then(pl.col("sum_ns") / pl.col("sum_ns").sum()).alias("share")
+        )
         .sort("sum_ns", "kernel", descending=[True, False])
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from parsers.schema import Column, Table
-from ttinsys.analyses.ranges import outside
+from ttinsys.analyses.ranges import outside, share_of_all
 from ttinsys.analysis import Option, analysis
 from ttinsys.nesting import deepest, lift
 from ttinsys.nvtx import UNNAMED
@@ -65,10 +65,8 @@ def layers(ops: pl.LazyFrame, ranges: pl.LazyFrame, *, depth: int | None = None)
         .with_columns(pl.col("ops", "self_ns").fill_null(0))
         .map_batches(_rolled_up, schema=_ROLLED_UP, validate_output_schema=False)
     )
-    whole = ops.select(pl.col("duration_ns").sum().alias("_whole"))
     none = outside(ops, "name").with_columns(pl.lit(0, pl.UInt32).alias("depth")).sort("total_ns", descending=True)
-    listed = pl.concat([tree, none], how="diagonal").join(whole, how="cross")
-    listed = listed.with_columns((pl.col("total_ns") / pl.col("_whole")).alias("share"))
+    listed = pl.concat([tree, none], how="diagonal").with_columns(share_of_all("total_ns"))
     return listed if depth is None else listed.filter(pl.col("depth") <= depth)
 
 

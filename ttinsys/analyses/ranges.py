@@ -42,7 +42,6 @@ def ranges(ops: pl.LazyFrame, ranges: pl.LazyFrame) -> pl.LazyFrame:
         because ranges nest.
     """
     launched = ops.group_by("range_id").agg(pl.len().alias("ops"), pl.col("duration_ns").sum().alias("self_ns"))
-    whole = ops.select(pl.col("duration_ns").sum().alias("_whole"))
     named = (
         ranges.join(launched.drop_nulls("range_id"), on="range_id", how="left", maintain_order="left")
         .with_columns(pl.col("ops", "self_ns").fill_null(0), pl.col("name").fill_null(UNNAMED))
@@ -59,8 +58,7 @@ def ranges(ops: pl.LazyFrame, ranges: pl.LazyFrame) -> pl.LazyFrame:
     )
     return (
         pl.concat([named, outside(ops, "range")], how="diagonal")
-        .join(whole, how="cross")
-        .with_columns((pl.col("total_ns") / pl.col("_whole")).alias("share"))
+        .with_columns(share_of_all("total_ns"))
         .sort("total_ns", "cpu_ns", "range", descending=[True, True, False], nulls_last=True)
     )
 
@@ -73,6 +71,12 @@ def outside(ops: pl.LazyFrame, name: str) -> pl.LazyFrame:
         .agg(pl.len().alias("ops"), pl.col("duration_ns").sum().alias("self_ns"))
         .with_columns(pl.col("self_ns").alias("total_ns"))
     )
+
+
+def share_of_all(total: str) -> pl.Expr:
+    """`share`: a column of times over all GPU time, the sum of `self_ns` over all rows; null where that is 0."""
+    whole = pl.col("self_ns").sum()
+    return pl.when(whole != 0).then(pl.col(total) / whole).alias("share")
 
 
 def _totals(nested: pl.DataFrame) -> pl.DataFrame:

@@ -180,10 +180,15 @@ def note(text: str) -> None:
 
 
 def help_text(docstring: str) -> str:
-    """A docstring as click wants it: indented examples keep their lines."""
-    return "\n\n".join(
-        f"\b\n{block}" if block.startswith("    ") else block for block in docstring.strip("\n").split("\n\n")
-    )
+    """A docstring as click wants it: the lines of its example stay apart, and are indented."""
+    return "\n\n".join(map(_paragraph, docstring.strip("\n").split("\n\n")))
+
+
+def _paragraph(block: str) -> str:
+    lines = [line.strip() for line in block.splitlines()]
+    if not all(line.startswith("ttinsys ") for line in lines):
+        return block
+    return "\b\n" + "\n".join(f"    {line}" for line in lines)
 
 
 def _format_of(output: Path | None, formats: Sequence[str]) -> str:

@@ -20,11 +20,11 @@ PIPE_WIDTH = 160
 _GAP = 2
 _LAST_WIDTH = 24
 
-_SCALES: dict[str, tuple[tuple[float, float, str, int], ...]] = {
-    "ns": ((1e11, 1e9, "s", 3), (1e5, 1e6, "ms", 3), (0, 1e3, "us", 3)),
-    "B": ((2**30, 2**30, "GiB", 2), (2**20, 2**20, "MiB", 2), (2**10, 2**10, "KiB", 2), (0, 1, "B", 0)),
+_SCALES: dict[str, tuple[tuple[float, tuple[float, str, int]], ...]] = {
+    "ns": ((1e11, (1e9, "s", 3)), (1e6, (1e6, "ms", 3)), (0, (1e3, "us", 3))),
+    "B": ((2**30, (2**30, "GiB", 2)), (2**20, (2**20, "MiB", 2)), (2**10, (2**10, "KiB", 2)), (0, (1, "B", 0))),
 }
-"""By unit: from which greatest value on a column is shown by which divisor, under which name, to how many digits."""
+"""By unit: from which greatest value on it is shown by which divisor, under which name, to how many digits."""
 
 
 def table_text(
@@ -77,7 +77,8 @@ def _grid(frame: pl.DataFrame, table: Table | None, tree: str | None, width: int
     if tree is not None:
         # The name, indented, says what depth and path say, in less room.
         names = [name for name in names if name not in ("name", "depth", "path")] + ["name"]
-    columns = {name: _column(frame[name], units.get(name)) for name in names}
+    scales = {name: scale for name in names if (scale := _scale(frame, name, units)) is not None}
+    columns = {name: _column(frame[name], units.get(name), scales.get(name)) for name in names}
     if tree is not None:
         title, texts = columns["name"]
         columns["name"] = title, ["  " * depth + text for depth, text in zip(frame["depth"], texts, strict=True)]
@@ -98,15 +99,33 @@ def _grid(frame: pl.DataFrame, table: Table | None, tree: str | None, width: int
     return grid, hidden
 
 
-def _column(values: pl.Series, unit: str | None) -> tuple[str, list[str]]:
-    """Heading and cells of a column, scaled to the unit that suits its greatest value."""
+def _scale(frame: pl.DataFrame, name: str, units: dict[str, str | None]) -> tuple[float, str, int] | None:
+    """Divisor, unit and digits of a column: those that suit the greatest value of all columns it is compared with.
+
+    Durations are compared with durations, and moments, which count from the capture's start, with moments.
+    """
+    unit = units.get(name)
+    if unit not in _SCALES:
+        return None
+    alike = [
+        frame[other].abs().max()
+        for other in frame.columns
+        if units.get(other) == unit and other.endswith(_MOMENTS) == name.endswith(_MOMENTS)
+    ]
+    greatest = max((peak for peak in alike if isinstance(peak, int | float)), default=0)
+    return next(scale for least, scale in _SCALES[unit] if greatest >= least)
+
+
+_MOMENTS = ("start_ns", "end_ns")
+
+
+def _column(values: pl.Series, unit: str | None, scale: tuple[float, str, int] | None) -> tuple[str, list[str]]:
+    """Heading and cells of a column."""
     name = values.name
     if unit == "ratio":
         return f"{name} (%)", ["" if value is None else f"{100 * value:.1f}" for value in values]
-    if unit in _SCALES and values.dtype.is_numeric():
-        peak = values.abs().max()
-        greatest = peak if isinstance(peak, int | float) else 0
-        _, factor, shown, digits = next(scale for scale in _SCALES[unit] if greatest >= scale[0])
+    if scale is not None:
+        factor, shown, digits = scale
         heading = f"{name.removesuffix('_ns').removesuffix('_bytes')} ({shown})"
         return heading, ["" if value is None else f"{value / factor:,.{digits}f}" for value in values]
     if values.dtype.is_float():

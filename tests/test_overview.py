@@ -1,0 +1,102 @@
+"""The overview: what a trace holds, and what its reader must know first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import parsers
+from tests.build import TraceBuilder
+from tests.shared import TRACES, each_capture, needs_captures
+from ttinsys.overview import overview
+
+SAMPLE = Path(__file__).resolve().parents[1] / "sample_traces" / "synthetic-stable-diffusion.sqlite"
+
+
+def test_overview_counts_and_names_what_there_is(tmp_path: Path) -> None:
+    t = TraceBuilder()
+    main, other = t.thread(10, 10, "python3"), t.thread(10, 12)
+    t.process(10, "python")
+    t.gpu(0, "NVIDIA H200", smCount=132)
+    t.domain(10, 1, "lib", 0)
+    t.range(main, "step", 100, 900)
+    t.range(main, "unet", 200, 300)
+    t.range(other, "load", 0, 50, domain=1)
+    t.kernel(main, "sgemm", launch=(210, 220), gpu=(1000, 1500))
+    t.memcpy(other, "HtoD", 8, launch=(60, 70), gpu=(80, 100), stream=9)
+    seen = overview(t.load(tmp_path))
+    assert (seen.start_ns, seen.end_ns) == (0, 1500)
+    assert seen.operations.rows() == [("kernel", 0, 1, 1, 500), ("memcpy", 0, 1, 1, 20)]
+    assert seen.ranges.rows() == [(None, "push_pop", 2, 2, 1, 0), ("lib", "push_pop", 1, 1, 0, 0)]
+    assert seen.threads.rows() == [(10, "python", 10, "python3", 1, 2), (10, "python", 12, None, 1, 1)]
+    assert seen.coverage.rows() == [("launch", True, 1, 500), ("no_range_open", False, 1, 20)]
+    assert seen.gpus["name"].to_list() == ["NVIDIA H200"]
+    assert dict(seen.tables.select("table", "rows").iter_rows())["api_calls"] == 2
+
+
+def note_of(t: TraceBuilder, folder: Path, word: str) -> str:
+    """The one note that says `word`."""
+    (found,) = [note for note in overview(t.load(folder)).notes if word in note]
+    return found
+
+
+def test_notes_say_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
+    t = TraceBuilder()
+    t.api(t.thread(), "cudaMalloc", 0, 1)
+    assert note_of(t, tmp_path, "No GPU activity").endswith("with --trace=cuda,nvtx.")
+    assert note_of(t, tmp_path, "No NVTX ranges").endswith("profile with --trace=cuda,nvtx.")
+
+
+def test_notes_say_that_a_graph_hides_its_kernels(tmp_path: Path) -> None:
+    t = TraceBuilder()
+    t.graph(t.thread(), 1, launch=(0, 1), gpu=(2, 3))
+    assert "--cuda-graph-trace=node" in note_of(t, tmp_path, "CUDA graphs")
+
+
+def test_notes_say_what_is_odd_about_times(tmp_path: Path) -> None:
+    t = TraceBuilder()
+    main, other = t.thread(tid=11), t.thread(tid=12)
+    t.range(main, "open", 0, None)
+    t.range(main, "elsewhere", 0, 10, kind="start_end", end_thread=other)
+    t.kernel(main, "backwards", launch=(1, 2), gpu=(50, 40))
+    t.kernel(main, "early", api=None, gpu=(1, 2), correlation_id=0)
+    assert note_of(t, tmp_path, "never closed").startswith("1 ranges")
+    assert note_of(t, tmp_path, "another thread").startswith("1 start/end ranges")
+    assert note_of(t, tmp_path, "negative").startswith("1 operations")
+    assert note_of(t, tmp_path, "before the capture").startswith("1 operations")
+
+
+def test_synthetic_sample_says_first_that_no_machine_ran_it() -> None:
+    assert overview(parsers.load(SAMPLE)).notes[0].startswith("No machine ran this")
+
+
+def test_healthy_trace_has_no_note(tmp_path: Path) -> None:
+    t = TraceBuilder()
+    main = t.thread()
+    t.range(main, "step", 0, 100)
+    t.kernel(main, "sgemm", launch=(1, 2), gpu=(50, 70))
+    assert overview(t.load(tmp_path)).notes == ()
+
+
+@each_capture
+def test_overview_of_real_captures_agrees_with_their_export(capture: Path) -> None:
+    trace = parsers.load(capture)
+    seen = overview(trace)
+    assert seen.export["EXPORT_SCHEMA_VERSION"].startswith("3.")
+    assert seen.coverage["sum_ns"].sum() == seen.operations["sum_ns"].sum()
+    assert seen.coverage["ops"].sum() == seen.operations["ops"].sum()
+
+
+@needs_captures
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("torch-cudagraph-2024.6.sqlite", "CUDA graphs are traced as a whole"),
+        ("torch-trimmed-2gpu-2026.2.sqlite", "2,276 operations were launched before the capture"),
+        ("sd-controlnet-tensorrt-no-gpu-2023.4.sqlite", "No GPU activity"),
+        ("torch-cudagraph-2024.6.sqlite", "No NVTX ranges"),
+    ],
+)
+def test_what_is_peculiar_to_a_real_capture_is_noted(name: str, word: str) -> None:
+    assert any(note.startswith(word) for note in overview(parsers.load(TRACES / name)).notes)
