@@ -22,7 +22,7 @@ SOURCES = [path for package in ("ttinsys", "parsers", "annotate") for path in (R
         ["mypy"],
         ["importlinter.cli"],
     ],
-    ids=lambda command: " ".join(command),
+    ids=" ".join,
 )
 def test_check_passes(command: list[str]) -> None:
     program = (

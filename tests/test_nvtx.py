@@ -128,3 +128,13 @@ def test_tensorrt_capture_keeps_its_domains_though_one_id_is_made_45_times() -> 
     counts = ttinsys.ranges(trace).group_by("domain").agg(pl.len()).collect()
     # As SQLite counts them: by domainId 0, 1 and 2, of which 2 is created and destroyed again and again.
     assert dict(counts.iter_rows()) == {None: 90, "TensorRT": 870, "myelin-exec": 791}
+
+
+def test_filter_on_ranges_does_not_reach_below_the_nesting(tmp_path: Path) -> None:
+    t = TraceBuilder()
+    main = t.thread()
+    t.range(main, "outer", 0, 100)
+    t.range(main, "inner", 10, 20)
+    lazy = ttinsys.ranges(t.load(tmp_path))
+    assert lazy.filter(pl.col("start_ns") >= 10).select("path", "depth").collect().rows() == [("outer/inner", 1)]
+    assert lazy.tail(1).select("path").collect().rows() == [("outer/inner",)]

@@ -51,6 +51,11 @@ def test_domain_attributes_to_its_own_ranges_only(tmp_path: Path) -> None:
     assert kept(tmp_path, domains=("cuBLAS",))[:3] == [("conv", None), ("sgemm", "gemm"), ("norm", None)]
 
 
+def test_domain_that_is_not_there_is_an_error_that_names_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(parsers.TraceError, match=r"has no range in the domain cudnn: it has cuBLAS, default$"):
+        kept(tmp_path, domains=("cudnn",))
+
+
 def test_range_keeps_what_was_launched_inside_and_the_stack_around_it(tmp_path: Path) -> None:
     assert kept(tmp_path, range="unet.*") == [("conv", "unet/unet.conv"), ("sgemm", "unet/unet.conv/gemm")]
     assert kept(tmp_path, range="vae") == [("decode", "vae"), ("[CUDA memcpy Device-to-Host]", "vae")]

@@ -21,9 +21,16 @@ def coverage(ops: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def in_words(covered: pl.DataFrame) -> str:
-    """One line from what `coverage` returns: operations, their time, the share attributed, and why the rest is not."""
+def in_words(covered: pl.DataFrame, *, filtered: bool = False) -> str:
+    """Operations, their time, the share attributed, and why the rest is not, in one line.
+
+    Args:
+        covered: what `coverage` returns.
+        filtered: whether the operations are a part of the trace's.
+    """
     if covered.is_empty():
+        if filtered:
+            return "no GPU operation is left by the filters"
         return "no GPU activity: profile on a machine with a GPU with --trace=cuda,nvtx"
     whole = _total(covered["sum_ns"])
     rest = ", ".join(

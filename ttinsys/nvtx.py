@@ -70,7 +70,7 @@ def stacked(trace: Trace, columns: Sequence[str] = ()) -> pl.LazyFrame:
         trace: an opened trace.
         columns: what to read of `RANGES` but what nesting computes; all of it if empty.
     """
-    return _named(trace, columns).filter(~_ENDS_ELSEWHERE).drop("end_global_tid")
+    return _named(trace, columns).filter(~_ENDS_ELSEWHERE).select(columns or _UNNESTED.keys())
 
 
 def crossing(trace: Trace) -> pl.LazyFrame:
@@ -83,7 +83,7 @@ _ENDS_ELSEWHERE = (pl.col("end_global_tid") != pl.col("global_tid")).fill_null(v
 
 def _named(trace: Trace, columns: Sequence[str] = ()) -> pl.LazyFrame:
     """All ranges with their text, domain and category resolved."""
-    schema = {name: dtype for name, dtype in _UNNESTED.items() if name in (columns or _UNNESTED)}
+    schema = {name: dtype for name, dtype in _UNNESTED.items() if name in (*(columns or _UNNESTED), "global_tid")}
     schema["end_global_tid"] = pl.Int64()
     strings = trace.strings.select(pl.col("id").alias("text_id"), pl.col("value").alias("_registered"))
     payloads = [name for name in schema if name.startswith("payload_")]

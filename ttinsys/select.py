@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 
 import polars as pl
 
-from parsers import Trace
+from parsers import Trace, TraceError
 from parsers.tables import RANGE_TYPES
 from ttinsys.attribution import attribute
 from ttinsys.nesting import lift, sink
@@ -46,9 +46,21 @@ class Selection:
     devices: tuple[int, ...] = ()
     streams: tuple[int, ...] = ()
 
+    def __bool__(self) -> bool:
+        """Whether anything is left out at all."""
+        return self != Selection()
+
+
+class NoSuchDomain(TraceError):
+    """A domain that was asked for is not in the trace."""
+
 
 def select(trace: Trace, selection: Selection) -> Trace:
-    """The part of `trace` that `selection` keeps; lazy, like the trace itself."""
+    """The part of `trace` that `selection` keeps: lazy, like the trace itself.
+
+    Raises:
+        NoSuchDomain: none of the domains asked for is in the trace; the error names those that are.
+    """
     if selection.domains:
         trace = _in_domains(trace, selection.domains)
     conditions = _conditions(selection)
@@ -73,8 +85,13 @@ def _conditions(selection: Selection) -> list[pl.Expr]:
 
 
 def _in_domains(trace: Trace, domains: tuple[str, ...]) -> Trace:
-    kept = stacked(trace).filter(pl.col("domain").fill_null(DEFAULT_DOMAIN).is_in(domains)).select("row_id")
-    return _with_ranges(trace, kept)
+    named = stacked(trace, ["row_id", "domain"]).with_columns(pl.col("domain").fill_null(DEFAULT_DOMAIN))
+    present = named.select(pl.col("domain").unique().sort()).collect()["domain"].to_list()
+    if not set(domains).intersection(present):
+        raise NoSuchDomain(
+            f"{trace.path} has no range in the domain {' or '.join(domains)}: it has {', '.join(present) or 'no range'}"
+        )
+    return _with_ranges(trace, named.filter(pl.col("domain").is_in(domains)).select("row_id"))
 
 
 def _inside(trace: Trace, glob: str) -> Trace:

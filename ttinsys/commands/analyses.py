@@ -51,7 +51,7 @@ def command_of(name: str) -> click.Command:
         result, *counts = together(results, covered)
         emit(result, destination, table=analysis.returns, tree=analysis.tree)
         for path, count in zip(traces, counts, strict=True):
-            note(f"{path}: {in_words(count)}")
+            note(f"{path}: {in_words(count, filtered=bool(selection))}")
 
     return command
 

@@ -24,7 +24,7 @@ Command = Callable[..., Any]
 _UNITS = {"": 1, "ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
 
 
-class Window(click.ParamType[tuple[int | None, int | None]]):
+class Window(click.ParamType):  # type: ignore[type-arg]  # generic only in newer clicks
     """START/END in time since the capture began; either may be left out. Nanoseconds unless a unit is given."""
 
     name = "START/END"

@@ -6,7 +6,6 @@ terminal.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from ttinsys.render.output import FORMATS, Destination, OutputError, emit_text, write_to
@@ -36,7 +35,7 @@ def emit(frame: pl.DataFrame, destination: Destination, *, table: Table | None =
     elif destination.format == "csv":
         write_to(destination, frame.write_csv)
     elif destination.format == "json":
-        emit_text(json.dumps(frame.to_dicts(), indent=2, ensure_ascii=False) + "\n", destination)
+        write_to(destination, lambda file: file.write(frame.write_json().encode() + b"\n"))
     else:
         from ttinsys.render.grid import table_text
 
