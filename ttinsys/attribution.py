@@ -21,7 +21,7 @@ from parsers.schema import Column, Table
 from parsers.tables import COPY_KINDS
 from ttinsys.graphs import capture_sites
 from ttinsys.identity import pid_of, tid_of
-from ttinsys.launches import api_calls, with_calls
+from ttinsys.launches import IDENTITY, api_calls, with_calls
 from ttinsys.nesting import innermost
 from ttinsys.nvtx import UNNAMED, ranges
 from ttinsys.operators import classify
@@ -104,17 +104,26 @@ def _scan(
 
 def _attributed(trace: Trace, wanted: set[str]) -> pl.DataFrame:
     """`OPS`, or at least its columns `wanted`."""
+    output = {name: expression for name, expression in _output().items() if name in wanted}
+    used = {root for expression in output.values() for root in expression.meta.root_names()}
+    used |= {ids for column, ids in _STRINGS.items() if column in wanted}
+    by_range = not wanted.isdisjoint(_FROM_RANGE)
     operations = _operations(trace)
-    if wanted.isdisjoint(_FROM_CALL | _FROM_RANGE):
-        ops = operations.collect()
+    if by_range or not wanted.isdisjoint(_FROM_CALL):
+        used |= {*IDENTITY, "global_tid", "api_start_ns", "graph_node_id"}
+        calls = _some(api_calls(trace), used)
+        ops = _launched(*pl.collect_all([_some(operations, used).with_row_index("_row"), calls]))
     else:
-        found, calls = pl.collect_all([operations.with_row_index("_row"), api_calls(trace)])
-        ops = _launched(found, calls)
-    if not wanted.isdisjoint(_FROM_RANGE):
+        ops = _some(operations, used).collect()
+    if by_range:
         ops = _in_ranges(trace, ops, paths="path" in wanted)
     for column in wanted & _STRINGS.keys():
         ops = _with_strings(trace, ops, column)
-    return ops.select(expression.alias(name) for name, expression in _output().items() if name in wanted)
+    return ops.select(expression.alias(name) for name, expression in output.items())
+
+
+def _some(frame: pl.LazyFrame, names: set[str]) -> pl.LazyFrame:
+    return frame.select(name for name in frame.collect_schema().names() if name in names)
 
 
 _STRINGS = {"kernel": "name_id", "kernel_short": "short_name_id", "operator": "name_id", "api": "api_name_id"}
