@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from typing import TYPE_CHECKING, Literal
@@ -132,8 +133,19 @@ def _column(values: pl.Series, unit: str | None, scale: tuple[float, str, int] |
         return name, ["" if value is None else f"{value:,.2f}" for value in values]
     if values.dtype.is_integer() and name not in _IDENTIFIERS:
         return name, ["" if value is None else f"{value:,}" for value in values]
+    if name == "kernel":
+        return name, ["" if value is None else brief(value) for value in values]
     return name, ["" if value is None else str(value) for value in values]
 
+
+def brief(kernel: str) -> str:
+    """A kernel's name without what says nothing, so that what tells it from others has room."""
+    return _NOISE.sub("", kernel)
+
+
+_NOISE = re.compile(
+    r"\bvoid (?=\w)|\bat::(native|detail)::|\bstd::|\(anonymous namespace\)::|<unnamed>::|\((int|bool|unsigned long)\)(?=-?\d)"
+)
 
 _IDENTIFIERS = frozenset({"pid", "tid", "device", "context", "stream", "correlation_id", "range_id"})
 
