@@ -56,11 +56,7 @@ def ranges(trace: Trace) -> pl.LazyFrame:
     Returns:
         `RANGES`, sorted by `index`.
     """
-    return (
-        stacked(trace)
-        .map_batches(nest, schema=_NESTED, validate_output_schema=False)
-        .map_batches(_with_paths, schema=RANGES.schema, validate_output_schema=False)
-    )
+    return stacked(trace).map_batches(lambda events: _with_paths(nest(events)), schema=RANGES.schema)
 
 
 def stacked(trace: Trace, columns: Sequence[str] = ()) -> pl.LazyFrame:
@@ -96,9 +92,7 @@ def _named(trace: Trace, columns: Sequence[str] = ()) -> pl.LazyFrame:
             process_of("global_tid").alias("process"),
             pl.coalesce("_registered", "text").alias("name"),
         )
-        .map_batches(
-            lambda events: _resolved(events).select(schema.keys()), schema=schema, validate_output_schema=False
-        )
+        .map_batches(lambda events: _resolved(events).select(schema.keys()), schema=schema)
     )
 
 
@@ -162,4 +156,3 @@ def _with_paths(nested: pl.DataFrame) -> pl.DataFrame:
 
 _COMPUTED = ("index", "parent", "depth", "path")
 _UNNESTED = {**{name: dtype for name, dtype in RANGES.schema.items() if name not in _COMPUTED}, "row_id": pl.Int64()}
-_NESTED = {**{name: dtype for name, dtype in RANGES.schema.items() if name != "path"}, "row_id": pl.Int64()}

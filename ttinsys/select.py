@@ -99,7 +99,6 @@ def _inside(trace: Trace, glob: str) -> Trace:
     marked = ranges(trace).map_batches(
         lambda nested: _mark(nested, glob),
         schema={"range_id": pl.Int64(), "inside": pl.Boolean(), "around": pl.Boolean()},
-        validate_output_schema=False,
     )
     inside = marked.filter("inside").select("range_id")
     ops = attribute(trace).select("kind", "range_id").cache()

@@ -46,7 +46,7 @@ def ranges(ops: pl.LazyFrame, ranges: pl.LazyFrame) -> pl.LazyFrame:
         ranges.join(launched.drop_nulls("range_id"), on="range_id", how="left", maintain_order="left")
         .with_columns(pl.col("ops", "self_ns").fill_null(0), pl.col("name").fill_null(UNNAMED))
         .select("domain", "name", "parent", "depth", "ops", "self_ns", pl.col("end_ns") - pl.col("start_ns"))
-        .map_batches(_totals, schema=_TOTALS, validate_output_schema=False)
+        .map_batches(_totals, schema=_TOTALS)
         .group_by("domain", pl.col("name").alias("range"))
         .agg(
             pl.len().alias("instances"),
