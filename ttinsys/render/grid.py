@@ -144,7 +144,8 @@ def brief(kernel: str) -> str:
 
 
 _NOISE = re.compile(
-    r"\bvoid (?=\w)|\bat::(native|detail)::|\bstd::|\(anonymous namespace\)::|<unnamed>::|\((int|bool|unsigned long)\)(?=-?\d)"
+    r"\bvoid (?=\w)|\bat::(native|detail)::|\bstd::|\(anonymous namespace\)::|<unnamed>::"
+    r"|\((int|bool|unsigned long)\)(?=-?\d)"
 )
 
 _IDENTIFIERS = frozenset({"pid", "tid", "device", "context", "stream", "correlation_id", "range_id"})
