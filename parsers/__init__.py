@@ -43,7 +43,9 @@ def load(path: str | Path, *, nsys: str | None = None) -> Trace:
     try:
         export = _open(path, nsys)
     except OSError as error:
-        raise UnreadableTrace(path, error.strerror or str(error), MAKE_ONE) from error
+        elsewhere = error.filename if error.filename not in {None, str(path)} else None
+        problem = error.strerror or str(error)
+        raise UnreadableTrace(path, f"{problem}: {elsewhere}" if elsewhere else problem, MAKE_ONE) from error
     if not any(source in export.tables for table in TABLES.values() for source in table.sources):
         kind = "database" if export.format == "sqlite" else "directory"
         raise UnreadableTrace(path, f"a {kind} without any table of Nsight Systems", MAKE_ONE)
@@ -55,9 +57,12 @@ def load(path: str | Path, *, nsys: str | None = None) -> Trace:
 def _open(path: Path, nsys: str | None) -> Export:
     if path.is_dir():
         for kind in (ParquetDirectory, ArrowDirectory):
-            if any(path.glob(f"*{kind.suffix}")):
+            if kind.made(path):
                 return kind(path)
         raise UnreadableTrace(path, "a directory without .parquet or .arrow files", MAKE_ONE)
+    if path.exists() and not path.is_file():
+        # A pipe would be waited for, and cannot be read twice.
+        raise UnreadableTrace(path, "neither a file nor a directory", MAKE_ONE)
     with path.open("rb") as file:
         head = file.read(len(MAGIC))
     if path.suffix in SUFFIXES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -13,45 +14,44 @@ from polars.io.plugins import register_io_source
 from parsers.errors import UnreadableTrace
 from parsers.schema import ROWID, Column
 
+REMEDY = "export the report again with `nsys export`"
 T = TypeVar("T")
 
 
-class ParquetDirectory:
-    """A directory of TABLE.parquet files."""
+class Directory:
+    """A directory of files TABLE + `suffix`.
 
-    format = "parquetdir"
-    suffix = ".parquet"
+    Raises:
+        UnreadableTrace: one of them is damaged.
+    """
+
+    format: str
+    suffix: str
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.tables = {
-            file.stem: (ROWID, *_checked(file, pl.read_parquet_schema)) for file in sorted(path.glob(f"*{self.suffix}"))
+        self._schemas = {
+            file.stem: _checked(file, self._schema) for file in sorted(path.iterdir()) if self._is_table(file)
         }
+        self.tables = {name: (ROWID, *schema) for name, schema in self._schemas.items()}
+
+    @classmethod
+    def made(cls, path: Path) -> bool:
+        """Whether a directory has any such file."""
+        return any(map(cls._is_table, path.iterdir()))
+
+    @classmethod
+    def _is_table(cls, file: Path) -> bool:
+        # macOS puts files of its own beside those that it unpacks, under the same names after a dot.
+        return file.suffix == cls.suffix and not file.name.startswith(".")
 
     def scan(self, source: str, wanted: Mapping[str, Column]) -> pl.LazyFrame:
         """See `Export.scan`."""
-        return pl.scan_parquet(
-            self.path / f"{source}{self.suffix}",
-            row_index_name=ROWID if ROWID in wanted else None,
-            row_index_offset=1,
-            glob=False,
-        ).select(wanted.keys())
-
-
-class ArrowDirectory:
-    """A directory of TABLE.arrow files, each an Arrow IPC stream."""
-
-    format = "arrowdir"
-    suffix = ".arrow"
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._schemas = {file.stem: _checked(file, _stream_schema) for file in sorted(path.glob(f"*{self.suffix}"))}
-        self.tables = {name: (ROWID, *schema) for name, schema in self._schemas.items()}
-
-    def scan(self, source: str, wanted: Mapping[str, Column]) -> pl.LazyFrame:
-        """See `Export.scan`. A stream has no index to skip by, so one table is read whole."""
         have = {ROWID: pl.UInt32(), **self._schemas[source]}
+        for name, column in wanted.items():
+            if not _serves(have[name], column):
+                problem = f"column {name} is {have[name]}, not {column.dtype}"
+                raise UnreadableTrace(self._file(source), problem, REMEDY)
         schema = {name: have[name] for name in wanted}
         return register_io_source(partial(self._read, source, schema), schema=schema, is_pure=True)
 
@@ -65,27 +65,85 @@ class ArrowDirectory:
         batch_size: int | None,
     ) -> Iterator[pl.DataFrame]:
         names = list(schema) if with_columns is None else with_columns
-        file = self.path / f"{source}{self.suffix}"
-        frame = _checked(
+
+        def read(file: Path) -> pl.DataFrame:
+            frame = self._open(file, names).select(names)
+            frame = frame if predicate is None else frame.filter(predicate)
+            return (frame if n_rows is None else frame.head(n_rows)).collect()
+
+        # Read here and not in the plan of the person's query: so what is wrong with a file is told with its name.
+        yield _checked(self._file(source), read)
+
+    def _file(self, source: str) -> Path:
+        return self.path / f"{source}{self.suffix}"
+
+    @staticmethod
+    @abstractmethod
+    def _schema(file: Path) -> Mapping[str, pl.DataType]:
+        """Names and types of a file's columns."""
+
+    @staticmethod
+    @abstractmethod
+    def _open(file: Path, names: list[str]) -> pl.LazyFrame:
+        """At least the columns `names` of a file, the row number among them if it is."""
+
+
+class ParquetDirectory(Directory):
+    """A directory of TABLE.parquet files."""
+
+    format = "parquetdir"
+    suffix = ".parquet"
+
+    @staticmethod
+    def _schema(file: Path) -> Mapping[str, pl.DataType]:
+        return pl.read_parquet_schema(file)
+
+    @staticmethod
+    def _open(file: Path, names: list[str]) -> pl.LazyFrame:
+        return pl.scan_parquet(
             file,
-            partial(
-                pl.read_ipc_stream,
-                columns=[name for name in names if name != ROWID] or None,
-                row_index_name=ROWID if ROWID in names else None,
-                row_index_offset=1,
-            ),
-        ).select(names)
-        frame = frame if predicate is None else frame.filter(predicate)
-        yield frame if n_rows is None else frame.head(n_rows)
+            row_index_name=ROWID if ROWID in names else None,
+            row_index_offset=1,
+            glob=False,
+            hive_partitioning=False,
+        )
 
 
-def _stream_schema(file: Path) -> pl.Schema:
-    return pl.read_ipc_stream(file, n_rows=0).schema
+class ArrowDirectory(Directory):
+    """A directory of TABLE.arrow files, each an Arrow IPC stream: it has no index, so a table is read whole."""
+
+    format = "arrowdir"
+    suffix = ".arrow"
+
+    @staticmethod
+    def _schema(file: Path) -> Mapping[str, pl.DataType]:
+        return pl.read_ipc_stream(file, n_rows=0).schema
+
+    @staticmethod
+    def _open(file: Path, names: list[str]) -> pl.LazyFrame:
+        return pl.read_ipc_stream(
+            file,
+            columns=[name for name in names if name != ROWID] or None,
+            row_index_name=ROWID if ROWID in names else None,
+            row_index_offset=1,
+        ).lazy()
+
+
+def _serves(have: pl.DataType, column: Column) -> bool:
+    """Whether values of type `have` can be those of `column`: nsys changes widths and signs, and never the kind."""
+    if column.dtype == pl.String:
+        return have in {pl.String, pl.Categorical, pl.Binary, pl.Null}
+    if column.dtype == pl.Float64:
+        return have.is_numeric() or have == pl.Null
+    return have.is_integer() or have in {pl.Boolean, pl.Null}
 
 
 def _checked(file: Path, read: Callable[[Path], T]) -> T:
     """`read(file)`, its failures in one line."""
+    if file.exists() and not file.is_file():
+        # A pipe of this name would be waited for.
+        raise UnreadableTrace(file, "not a file", REMEDY)
     try:
         return read(file)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise UnreadableTrace(file, str(error), "export the report again with `nsys export`") from error
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise UnreadableTrace(file, str(error), REMEDY) from error

@@ -10,7 +10,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from parsers.schema import ROWID, Column
 
 MAGIC = b"SQLite format 3\x00"
 ROWS_PER_PART = 1 << 17
+MAX_PARTS = 1 << 10
+"""Row numbers may lie far apart in a stranger's file: then parts are wider."""
 REMEDY = "export the report again with `nsys export --type sqlite`"
 
 
@@ -40,13 +42,17 @@ class SqliteExport:
         self.path = path
         self.tables: dict[str, tuple[str, ...]] = {}
         with self._connect() as connection:
-            names = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-            for name in names:
+            self._check(connection)
+            # Views and virtual tables are code: nsys makes none.
+            stored = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE 'CREATE TABLE%'"
+            for (name,) in connection.execute(stored).fetchall():
                 columns = connection.execute("SELECT name FROM pragma_table_info(?)", (name,)).fetchall()
                 self.tables[name] = (ROWID, *(column for (column,) in columns))
 
     def scan(self, source: str, wanted: Mapping[str, Column]) -> pl.LazyFrame:
         """See `Export.scan`. Only the columns that a query uses are read."""
+        if ROWID in {name.lower() for name in self.tables[source][1:]}:
+            raise UnreadableTrace(self.path, f"table {source} has a column of its own called {ROWID}", REMEDY)
         schema = {raw: _wire_dtype(column) for raw, column in wanted.items()}
         return register_io_source(partial(self._read, source, schema), schema=schema, is_pure=True)
 
@@ -60,7 +66,7 @@ class SqliteExport:
         batch_size: int | None,
     ) -> Iterator[pl.DataFrame]:
         names = list(schema) if with_columns is None else with_columns
-        with self._connect() as connection:
+        with self._connect(source) as connection:
             first, last = connection.execute(f"SELECT min(rowid), max(rowid) FROM {_quoted(source)}").fetchone()
         if first is None:
             yield pl.DataFrame(schema={name: schema[name] for name in names})
@@ -69,14 +75,16 @@ class SqliteExport:
         # or with values of a stranger's choosing: so the first row is ours, and it is dropped again.
         ours = ", ".join(f"{_EXEMPLAR[schema[name]]} AS {_quoted(name)}" for name in names)
         theirs = ", ".join(_value(name, schema[name]) for name in names)
+        wide = max(ROWS_PER_PART, (last - first) // MAX_PARTS + 1)
         queries = [
             f"SELECT {ours} UNION ALL SELECT {theirs} FROM {_quoted(source)} "
-            f"WHERE rowid BETWEEN {low} AND {min(low + ROWS_PER_PART - 1, last)}"
-            for low in range(first, last + 1, ROWS_PER_PART)
+            f"WHERE rowid BETWEEN {low} AND {min(low + wide - 1, last)}"
+            for low in range(first, last + 1, wide)
         ]
+        fetch = partial(self._fetch, source, {name: schema[name] for name in names})
         left = n_rows
         with ThreadPoolExecutor(min(len(queries), os.cpu_count() or 1)) as pool:
-            for part in pool.map(self._fetch, queries):
+            for part in pool.map(fetch, queries):
                 rows = part.slice(1)
                 rows = rows if predicate is None else rows.filter(predicate)
                 if left is not None:
@@ -87,7 +95,7 @@ class SqliteExport:
                     pool.shutdown(cancel_futures=True)
                     return
 
-    def _fetch(self, query: str) -> pl.DataFrame:
+    def _fetch(self, source: str, schema: Mapping[str, pl.DataType], query: str) -> pl.DataFrame:
         import adbc_driver_manager
         import adbc_driver_sqlite
 
@@ -100,29 +108,49 @@ class SqliteExport:
                 statement.set_options(**{"adbc.sqlite.query.batch_rows": str(ROWS_PER_PART + 1)})
                 statement.set_sql_query(query)
                 stream, _ = statement.execute_query()
-                return pl.DataFrame(stream)
+                frame = pl.DataFrame(stream)
         except (adbc_driver_manager.Error, pl.exceptions.PolarsError) as error:
-            raise UnreadableTrace(self.path, str(error), REMEDY) from error
+            raise self._unreadable(error, source) from error
+        # Where a later row does not fit the type of the first, the driver widens the column.
+        for name, dtype in schema.items():
+            if frame.schema[name] != dtype:
+                problem = f"column {name} holds {_KINDS[frame.schema[name]]} where only {_KINDS[dtype]} belong"
+                raise self._unreadable(problem, source)
+        return frame
 
     @contextmanager
-    def _connect(self) -> Iterator[sqlite3.Connection]:
+    def _connect(self, source: str | None = None) -> Iterator[sqlite3.Connection]:
         """A plain connection, for the few questions about the file itself."""
         try:
-            connection = sqlite3.connect(self._uri, uri=True)
-            connection.execute("PRAGMA trusted_schema = OFF")
-            # Names may be in any encoding.
-            connection.text_factory = partial(str, encoding="utf-8", errors="replace")
-            yield connection
-            connection.close()
-        except sqlite3.Error as error:
-            raise UnreadableTrace(self.path, str(error), REMEDY) from error
+            with closing(sqlite3.connect(self._uri, uri=True)) as connection:
+                connection.execute("PRAGMA trusted_schema = OFF")
+                # Names may be in any encoding.
+                connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+                yield connection
+        except (sqlite3.Error, UnicodeError) as error:
+            # Where a damaged name is part of the message, Python cannot decode the message.
+            raise self._unreadable(error, source) from error
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        """Refuse what SQLite reads without complaint, and reads wrong."""
+        (size,), (count,) = (connection.execute(f"PRAGMA {what}").fetchone() for what in ("page_size", "page_count"))
+        have = self.path.stat().st_size
+        if have < size * count:
+            raise UnreadableTrace(self.path, f"cut short, {have:,} of {size * count:,} bytes", REMEDY)
+        (encoding,) = connection.execute("PRAGMA encoding").fetchone()
+        if encoding != "UTF-8":
+            raise UnreadableTrace(self.path, f"its text is in {encoding}, and nsys writes UTF-8", REMEDY)
+
+    def _unreadable(self, problem: object, source: str | None) -> UnreadableTrace:
+        return UnreadableTrace(self.path, f"table {source}: {problem}" if source else str(problem), REMEDY)
 
     @property
     def _uri(self) -> str:
-        return f"file:{quote(str(self.path.absolute()))}?mode=ro&immutable=1"
+        return f"file:{quote(os.fsencode(self.path.absolute()))}?mode=ro&immutable=1"
 
 
 _EXEMPLAR: dict[Any, str] = {pl.Int64: "0", pl.Float64: "0.0", pl.Binary: "x''"}
+_KINDS: dict[Any, str] = {pl.Int64: "integers", pl.Float64: "real numbers", pl.Binary: "bytes", pl.String: "text"}
 
 
 def _wire_dtype(column: Column) -> pl.DataType:

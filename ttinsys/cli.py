@@ -7,8 +7,11 @@ place that turns a trace's error into a line on standard error and an exit statu
 from __future__ import annotations
 
 import ast
+import os
 import pkgutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +20,8 @@ from typing import Any
 import click
 
 from ttinsys import __version__, analyses, commands
-from ttinsys.commands.options import help_text
+from ttinsys.commands.options import help_text, note
+from ttinsys.render.output import discard
 
 EPILOG = "TRACE is an nsys SQLite export, a parquetdir or arrowdir folder, or a .nsys-rep report."
 
@@ -52,14 +56,15 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run, and turn what is wrong with a trace or an output into one line and exit status 1."""
-        try:
-            return super().invoke(ctx)
-        except Exception as error:
-            line = _line_for(error)
-            if line is None:
-                raise
-            click.echo(f"Error: {line}", err=True)
-            ctx.exit(1)
+        with _descriptor_2_silenced():
+            try:
+                return super().invoke(ctx)
+            except BaseException as error:
+                line = _line_for(error)
+                if line is None:
+                    raise
+                note(f"Error: {line}")
+                ctx.exit(1)
 
 
 @click.command(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -68,19 +73,40 @@ def main() -> None:
     """Where the GPU time of image and video generation goes, layer by layer, from Nsight Systems traces."""
 
 
-def _line_for(error: Exception) -> str | None:
+@contextmanager
+def _descriptor_2_silenced() -> Iterator[None]:
+    """Leave standard error to Python: Polars' threads write their panics to its descriptor themselves.
+
+    A damaged Parquet file can make its decoder panic, which reaches us as an exception too: that is one line.
+    """
+    theirs = sys.stderr
+    try:
+        ours = os.dup(theirs.fileno())
+    except (AttributeError, OSError):  # closed, or none of the operating system's
+        yield
+        return
+    with os.fdopen(ours, "w", buffering=1, encoding=theirs.encoding, errors=theirs.errors) as stream:
+        discard(theirs)
+        try:
+            with redirect_stderr(stream):
+                yield
+        finally:
+            os.dup2(ours, theirs.fileno())
+
+
+def _line_for(error: BaseException) -> str | None:
     """What to tell the person; None for what is our own mistake."""
     if "polars" not in sys.modules:
         return None
-    from polars.exceptions import PolarsError
+    from polars.exceptions import PanicException, PolarsError
 
     from parsers import TraceError
     from ttinsys.render import OutputError
 
     if isinstance(error, TraceError | OutputError):
         return str(error)
-    if isinstance(error, PolarsError):
-        said = " ".join(str(error).split())[:200]
+    if isinstance(error, PolarsError | PanicException):
+        said = next(iter(str(error).splitlines()), "")[:200]
         return f"the trace holds what its schema does not allow: {said}: export the report again with `nsys export`"
     return None
 

@@ -74,14 +74,16 @@ def calls_inside(ranges: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
     """Every pair of a range and a call that lies wholly inside it, on one thread: nsys's rule of containment.
 
     Args:
-        ranges: `global_tid`, `start_ns`, `end_ns`.
+        ranges: `global_tid`, `start_ns`, `end_ns`, and anything else, which is repeated for each pair.
         calls: `global_tid`, `api_start_ns`, `api_end_ns`, sorted by the first two.
 
     Returns:
-        `range` and `call` (UInt32, row numbers in the arguments), by range and then by call.
+        `range` and `call` (UInt32, row numbers in the arguments) and the other columns of `ranges`, by thread, range
+        and call.
     """
-    pairs = [pl.DataFrame(schema={"range": pl.UInt32, "call": pl.UInt32})]
-    ranges = ranges.select("global_tid", "start_ns", "end_ns").with_row_index("range")
+    ranges = ranges.with_row_index("range")
+    repeated = pl.exclude("global_tid", "start_ns", "end_ns")
+    pairs = [ranges.clear().select(repeated, pl.lit(0, pl.UInt32).alias("call"))]
     for thread, first, length in thread_runs(calls).iter_rows():
         here = ranges.filter(pl.col("global_tid") == thread)
         starts, ends = calls["api_start_ns"].slice(first, length), calls["api_end_ns"].slice(first, length)
@@ -91,9 +93,9 @@ def calls_inside(ranges: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
         low = starts.search_sorted(here["start_ns"], side="left") + first
         high = (ends if orderly else starts).search_sorted(here["end_ns"], side="right") + first
         inside = (
-            here.select("range", low.cast(pl.UInt32).alias("low"), high.cast(pl.UInt32).alias("high"))
+            here.select(repeated, low.cast(pl.UInt32).alias("low"), high.cast(pl.UInt32).alias("high"))
             .filter(pl.col("low") < pl.col("high"))
-            .select("range", pl.int_ranges("low", "high", dtype=pl.UInt32).alias("call"))
+            .select(pl.exclude("low", "high"), pl.int_ranges("low", "high", dtype=pl.UInt32).alias("call"))
             .explode("call")
         )
         if not orderly:

@@ -92,23 +92,24 @@ def _named(trace: Trace, columns: Sequence[str] = ()) -> pl.LazyFrame:
             process_of("global_tid").alias("process"),
             pl.coalesce("_registered", "text").alias("name"),
         )
-        .map_batches(lambda events: _resolved(events).select(schema.keys()), schema=schema)
+        .map_batches(lambda events: _resolved(events, [*schema]), schema=schema)
     )
 
 
-def _resolved(events: pl.DataFrame) -> pl.DataFrame:
-    """Split NVTX events into ranges and the events that name domains and categories, and apply the names."""
+def _resolved(events: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """Split NVTX events into ranges and the events that name domains and categories; give `columns` of the ranges."""
     namings = events.filter(pl.col("event_type").is_in([CATEGORY_EVENT, DOMAIN_CREATE_EVENT])).sort("start_ns")
     found = events if namings.is_empty() else events.filter(pl.col("event_type").is_in(RANGE_TYPES))
     is_domain = namings["event_type"] == DOMAIN_CREATE_EVENT
     found = _with_categories(_with_domains(found, namings.filter(is_domain)), namings.filter(~is_domain))
     kind = pl.when(pl.col("event_type").is_in(PUSH_POP_TYPES)).then(pl.lit("push_pop")).otherwise(pl.lit("start_end"))
-    return found.with_columns(
-        pl.col("row_id").alias("range_id"),
-        kind.alias("kind"),
-        pid_of("global_tid").alias("pid"),
-        tid_of("global_tid").alias("tid"),
-    )
+    computed = {
+        "range_id": pl.col("row_id"),
+        "kind": kind,
+        "pid": pid_of("global_tid"),
+        "tid": tid_of("global_tid"),
+    }
+    return found.select(computed.get(name, pl.col(name)).alias(name) for name in columns)
 
 
 def _with_domains(found: pl.DataFrame, domains: pl.DataFrame) -> pl.DataFrame:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ttinsys.render import FORMATS, Destination, OutputError
+from ttinsys.render import FORMATS, Destination, OutputError, printable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -140,8 +140,12 @@ def check(destination: Destination) -> None:
 
 def each(paths: Sequence[Path], nsys: str | None) -> Iterator[tuple[Path, Trace]]:
     """Open traces one after the other, saying which on a terminal."""
+    import polars as pl
+
     import parsers
 
+    # A source that fails inside the streaming engine of Polars 2.1 may hang, or abort the process when it ends.
+    click.get_current_context().with_resource(pl.Config(set_engine_affinity="in-memory"))
     for number, path in enumerate(paths, start=1):
         with progress(f"{path} ({number} of {len(paths)})" if len(paths) > 1 else str(path)):
             yield path, parsers.load(path, nsys=nsys)
@@ -165,7 +169,7 @@ def together(frames: Sequence[tuple[Path, pl.LazyFrame]], also: Sequence[pl.Lazy
 @contextmanager
 def progress(what: str) -> Iterator[None]:
     """Say on standard error what is being worked on, where that is a terminal."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield
         return
     from rich.console import Console
@@ -175,8 +179,8 @@ def progress(what: str) -> Iterator[None]:
 
 
 def note(text: str) -> None:
-    """A line for the person, on standard error."""
-    click.echo(text, err=True)
+    """A line for the person, on standard error; names in it may come from strangers."""
+    click.echo(printable(text), err=True)
 
 
 def help_text(docstring: str) -> str:

@@ -7,7 +7,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Literal
 
-from ttinsys.render.output import Destination
+from ttinsys.render.output import Destination, printable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -149,8 +149,3 @@ _NOISE = re.compile(
 )
 
 _IDENTIFIERS = frozenset({"pid", "tid", "device", "context", "stream", "correlation_id", "range_id"})
-
-
-def printable(text: str) -> str:
-    """Text from a trace with nothing left in it that could control a terminal."""
-    return "".join(character if character.isprintable() else "�" for character in text)

@@ -6,7 +6,7 @@ import json
 
 import polars as pl
 
-from ttinsys.render.grid import printable
+from ttinsys.render.output import printable
 from ttinsys.stats import Report
 
 

@@ -37,20 +37,32 @@ class Destination:
     def check(self) -> None:
         """Raise `OutputError` now for what would fail after the work is done."""
         if self.path is None:
+            if sys.stdout is None:
+                raise OutputError("standard output is closed: give -o FILE")
             if self.format == "parquet" and sys.stdout.isatty():
                 raise OutputError("parquet is not for a terminal: give -o FILE")
             return
-        if self.path.is_dir():
-            raise OutputError(f"{self.path} is a directory: give a file")
-        if self.path.exists() and not self.force:
-            raise OutputError(f"{self.path} exists: give --force to replace it, or another name")
-        if not self.path.parent.is_dir():
-            raise OutputError(f"{self.path.parent} is not a directory: make it first")
+        try:
+            self._check_file(self.path)
+        except OSError as error:
+            raise OutputError(f"{self.path}: {error.strerror or error}: give another name") from error
+
+    def _check_file(self, path: Path) -> None:
+        if path.is_dir():
+            raise OutputError(f"{path} is a directory: give a file")
+        if path.exists():
+            if not path.is_file():
+                raise OutputError(f"{path} is a device or a pipe: give a file, or redirect standard output")
+            if not self.force:
+                raise OutputError(f"{path} exists: give --force to replace it, or another name")
+        if not path.parent.is_dir():
+            raise OutputError(f"{path.parent} is not a directory: make it first")
 
 
 def emit_text(text: str, destination: Destination) -> None:
     """Write text that is already in its final form; raises as `emit` does."""
-    write_to(destination, lambda file: file.write(text.encode()))
+    # A path, which may be part of it, can be any bytes.
+    write_to(destination, lambda file: file.write(text.encode(errors="replace")))
 
 
 def write_to(destination: Destination, write: Callable[[IO[bytes]], Any]) -> None:
@@ -58,15 +70,15 @@ def write_to(destination: Destination, write: Callable[[IO[bytes]], Any]) -> Non
 
     Raises:
         OutputError: it could not be written; no file is left half written.
+        BrokenPipeError: nobody reads standard output any more.
     """
     if destination.path is None:
-        sys.stdout.flush()
-        write(sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+        _write_to_stdout(write)
         return
-    target = destination.path
+    # What a link names is replaced, not the link.
+    target = Path(os.path.realpath(destination.path))
     try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".ttinsys.")
         try:
             with os.fdopen(handle, "wb") as file:
                 write(file)
@@ -79,3 +91,28 @@ def write_to(destination: Destination, write: Callable[[IO[bytes]], Any]) -> Non
             raise
     except OSError as error:
         raise OutputError(f"{target}: {error.strerror or error}: nothing was written") from error
+
+
+def _write_to_stdout(write: Callable[[IO[bytes]], Any]) -> None:
+    try:
+        sys.stdout.flush()
+        write(sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What is left in the buffer would fail again when Python closes it, with a message of its own.
+        discard(sys.stdout)
+        raise OutputError(f"standard output: {error.strerror or error}: not all was written") from error
+
+
+def discard(stream: IO[str]) -> None:
+    """Let what is written to the stream's descriptor from now on go nowhere."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
+
+
+def printable(text: str) -> str:
+    """Text from a trace with nothing left in it that could control a terminal."""
+    return "".join(character if character.isprintable() else "�" for character in text)

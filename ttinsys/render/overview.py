@@ -12,8 +12,8 @@ import polars as pl
 from parsers.schema import Column, Table
 from ttinsys.coverage import in_words
 from ttinsys.overview import Overview
-from ttinsys.render.grid import printable, table_text
-from ttinsys.render.output import Destination
+from ttinsys.render.grid import table_text
+from ttinsys.render.output import Destination, printable
 
 _UNITS = Table(
     "overview",

@@ -9,6 +9,7 @@ import polars as pl
 
 from parsers import Trace
 from ttinsys.identity import pid_of, tid_of
+from ttinsys.launches import api_calls
 from ttinsys.stats import Report
 from ttinsys.stats.launches import launches
 
@@ -22,7 +23,7 @@ def build(trace: Trace) -> pl.DataFrame:
     Returns:
         nsys's columns; times in ns, null queue where the kernel began before the call returned.
     """
-    found = launches(trace, trace.kernels, unlaunched=False).lazy()
+    found = launches(trace.kernels, api_calls(trace), unlaunched=False).lazy()
     names = trace.strings.select("id", "value")
     waited = pl.col("start_ns") - pl.col("api_end_ns")
     return (

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import polars as pl
 
-from parsers import Trace
-from ttinsys.launches import api_calls, with_calls
+from ttinsys.launches import with_calls
 
 
-def launches(trace: Trace, operations: pl.LazyFrame, *, unlaunched: bool) -> pl.DataFrame:
+def launches(operations: pl.LazyFrame, calls: pl.LazyFrame, *, unlaunched: bool) -> pl.DataFrame:
     """Join operations to their API calls.
 
     Args:
-        trace: where the calls are.
         operations: `global_pid`, `correlation_id` and anything else.
+        calls: `ttinsys.launches.api_calls`, or what is needed of it.
         unlaunched: whether to keep operations without a call.
 
     Returns:
-        The operations' columns and `global_tid`, `api_start_ns`, `api_end_ns`, `api_name_id`, sorted by thread and
-        start of the call.
+        The operations' columns and those of `calls`, sorted by thread and start of the call.
     """
-    joined = with_calls(*pl.collect_all([operations, api_calls(trace)]))
+    joined = with_calls(*pl.collect_all([operations, calls]))
     if not unlaunched:
         joined = joined.filter(pl.col("global_tid").is_not_null())
     for key in ("api_start_ns", "global_tid"):

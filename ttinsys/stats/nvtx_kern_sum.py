@@ -9,8 +9,10 @@ import polars as pl
 
 from parsers import Trace
 from ttinsys.identity import pid_of, tid_of
+from ttinsys.launches import api_calls
 from ttinsys.nesting import calls_inside
 from ttinsys.stats import Report
+from ttinsys.stats.codes import codes, greatest, small
 from ttinsys.stats.launches import launches, outside
 from ttinsys.stats.nvtx_names import STYLE, finished, styled
 from ttinsys.stats.summary import rounded, summary
@@ -28,9 +30,13 @@ def build(trace: Trace) -> pl.DataFrame:
     kernels = trace.kernels.select(
         "global_pid", "correlation_id", "name_id", (pl.col("end_ns") - pl.col("start_ns")).alias("duration_ns")
     ).with_row_index("kernel")
-    calls = launches(trace, kernels, unlaunched=True)
+    calls = launches(kernels, api_calls(trace).drop("api_name_id"), unlaunched=True)
     ranges = finished(styled(trace).collect())
-    pairs = calls_inside(ranges, calls)
+    # Millions of pairs fall into thousands of groups: until then, one integer stands for range and kernel name.
+    kernel, name = codes(calls, ["name_id"]), codes(ranges, ["global_tid", STYLE, "name"])
+    ranges = ranges.with_columns(small(name * (greatest(kernel) + 1), beyond=greatest(kernel)).alias("key"))
+    calls = calls.with_columns(kernel.cast(ranges["key"].dtype).alias("code"))
+    pairs = calls_inside(ranges.select("global_tid", "start_ns", "end_ns", "key"), calls)
     grouped = pl.concat([_in_ranges(ranges, calls, pairs), _outside(calls, pairs)])
     kernel_names = trace.strings.select(pl.col("id").alias("name_id"), pl.col("value").alias("Kernel Name")).collect()
     return (
@@ -62,23 +68,19 @@ _VALUES = ["NVTX Inst", "Kern Inst", *(duration.meta.output_name() for duration 
 
 
 def _in_ranges(ranges: pl.DataFrame, calls: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """Millions of pairs fall into thousands of groups: until then, one integer stands for range and kernel name."""
-    name, kernel = _codes(ranges, ["global_tid", STYLE, "name"]), _codes(calls, ["name_id"])
-    name = name * (_greatest(kernel) + 1)
-    if _greatest(name) + _greatest(kernel) < 2**32:
-        name, kernel = name.cast(pl.UInt32), kernel.cast(pl.UInt32)
-    key = name.gather(pairs["range"]) + kernel.gather(pairs["call"])
-    pairs = pairs.with_columns(key.alias("key"), calls["duration_ns"].gather(pairs["call"]))
+    """Kernels by thread, range name, style and kernel name."""
+    pairs = pairs.with_columns(
+        pl.col("key") + calls["code"].gather(pairs["call"]), calls["duration_ns"].gather(pairs["call"])
+    )
     grouped = pairs.group_by("key").agg(
         pl.col("range", "call").first(),
         # A range's pairs are neighbours: its instances are the changes.
         (pl.col("range") != pl.col("range").shift()).sum().alias("NVTX Inst") + 1,
-        (pl.col("call") > pl.col("call").shift()).all().alias("_once"),
         pl.len().alias("Kern Inst"),
         *_DURATIONS,
     )
-    # A kernel comes twice where its launch has two rows, or where a range lies inside another of its name.
-    if not grouped["_once"].all() or calls.height > _greatest(calls["kernel"]) + 1:
+    # A kernel comes twice where its launch has two rows, or where a range lies in another of its name.
+    if calls.height > greatest(calls["kernel"]) + 1 or _namesakes_meet(ranges):
         kernels = pairs.select("key", calls["kernel"].gather(pairs["call"])).group_by("key").agg(_KERNELS)
         grouped = grouped.update(kernels, on="key")
     return pl.concat(
@@ -91,6 +93,13 @@ def _in_ranges(ranges: pl.DataFrame, calls: pl.DataFrame, pairs: pl.DataFrame) -
     ).select(*_KEYS, *_VALUES)
 
 
+def _namesakes_meet(ranges: pl.DataFrame) -> bool:
+    """Whether any two ranges of one thread, name and style have a moment in common."""
+    in_order = ranges if ranges["start_ns"].is_sorted() else ranges.sort("start_ns")
+    meet = pl.col("start_ns") <= pl.col("end_ns").shift().cum_max()
+    return bool(in_order.group_by("key").agg(meet.any().alias("meet"))["meet"].any())
+
+
 def _outside(calls: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     """Kernels without a range, by thread; those without an API call have a null thread."""
     return (
@@ -100,33 +109,6 @@ def _outside(calls: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
         .with_columns(pl.lit(None, pl.String).alias("name"), pl.lit(None, pl.String).alias(STYLE))
         .select(*_KEYS, *_VALUES)
     )
-
-
-def _codes(frame: pl.DataFrame, columns: list[str]) -> pl.Series:
-    """One UInt64 per row, equal where the columns are equal; a few values each, except perhaps the last."""
-    code = pl.zeros(frame.height, dtype=pl.UInt64, eager=True)
-    for column in columns:
-        values = frame[column]
-        if values.dtype == pl.String:
-            # Zero is left for null.
-            position = (values.cast(pl.Categorical).to_physical().cast(pl.UInt64) + 1).fill_null(0)
-        elif _greatest(values) - _least(values) < 2**16:
-            position = (values - _least(values)).cast(pl.UInt64)
-        else:
-            distinct = values.unique()
-            position = values.replace_strict(distinct, pl.int_range(distinct.len(), eager=True), return_dtype=pl.UInt64)
-        code = code * (_greatest(position) + 1) + position
-    return code
-
-
-def _least(values: pl.Series) -> int:
-    least = values.min()
-    return least if isinstance(least, int) else 0
-
-
-def _greatest(values: pl.Series) -> int:
-    greatest = values.max()
-    return greatest if isinstance(greatest, int) else 0
 
 
 REPORT = Report("nvtx_kern_sum", "NVTX Range Kernel Summary", (("nvtx_events",), ("kernels",), ("api_calls",)), build)

@@ -6,6 +6,7 @@ import polars as pl
 
 from parsers import Trace
 from ttinsys.identity import pid_of, tid_of
+from ttinsys.launches import api_calls
 from ttinsys.nesting import calls_inside, deepest, nest
 from ttinsys.stats.launches import launches, outside
 from ttinsys.stats.nvtx_names import STYLE, finished, styled
@@ -27,9 +28,9 @@ def projections(trace: Trace) -> pl.DataFrame:
     """
     columns = ["start_ns", "end_ns", "global_pid", "correlation_id"]
     operations = pl.concat([frame.select(columns) for frame in (trace.kernels, trace.memcpys, trace.memsets)])
-    calls = launches(trace, operations, unlaunched=False)
+    calls = launches(operations, api_calls(trace), unlaunched=False)
     ranges = _stacks(nest(finished(styled(trace).collect())))
-    pairs = calls_inside(ranges, calls)
+    pairs = calls_inside(ranges.select("global_tid", "start_ns", "end_ns"), calls)
     calls = calls.with_row_index("call")
     rest = outside(calls, pairs).select(pl.lit(None, pl.UInt32).alias("range"), "call")
     everything = pl.concat([pairs, rest])
