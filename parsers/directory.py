@@ -96,17 +96,11 @@ class ParquetDirectory(Directory):
 
     @staticmethod
     def _schema(file: Path) -> Mapping[str, pl.DataType]:
-        return pl.read_parquet_schema(file)
+        return _parquet(file).collect_schema()
 
     @staticmethod
     def _open(file: Path, names: list[str]) -> pl.LazyFrame:
-        return pl.scan_parquet(
-            file,
-            row_index_name=ROWID if ROWID in names else None,
-            row_index_offset=1,
-            glob=False,
-            hive_partitioning=False,
-        )
+        return _parquet(file, ROWID if ROWID in names else None)
 
 
 class ArrowDirectory(Directory):
@@ -127,6 +121,11 @@ class ArrowDirectory(Directory):
             row_index_name=ROWID if ROWID in names else None,
             row_index_offset=1,
         ).lazy()
+
+
+def _parquet(file: Path, row_index_name: str | None = None) -> pl.LazyFrame:
+    """A file, whatever characters its path has."""
+    return pl.scan_parquet(file, row_index_name=row_index_name, row_index_offset=1, glob=False, hive_partitioning=False)
 
 
 def _serves(have: pl.DataType, column: Column) -> bool:

@@ -90,10 +90,13 @@ def calls_inside(ranges: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
         # The calls that begin inside a range are one run of neighbours. Where no call outlasts a later one, those that
         # end inside it are too; else each has to be asked.
         orderly = ends.is_sorted()
-        low = starts.search_sorted(here["start_ns"], side="left") + first
-        high = (ends if orderly else starts).search_sorted(here["end_ns"], side="right") + first
+        low = pl.lit(starts).search_sorted(pl.col("start_ns"), side="left")
+        high = pl.lit(ends if orderly else starts).search_sorted(pl.col("end_ns"), side="right")
         inside = (
-            here.select(repeated, low.cast(pl.UInt32).alias("low"), high.cast(pl.UInt32).alias("high"))
+            # Polars works on expressions in parallel, on series one after the other.
+            here.select(
+                repeated, (low + first).cast(pl.UInt32).alias("low"), (high + first).cast(pl.UInt32).alias("high")
+            )
             .filter(pl.col("low") < pl.col("high"))
             .select(pl.exclude("low", "high"), pl.int_ranges("low", "high", dtype=pl.UInt32).alias("call"))
             .explode("call")

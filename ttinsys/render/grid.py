@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 import sys
@@ -44,16 +45,24 @@ def table_text(
     shown = _chosen(frame, destination.rows, tree)
     to_terminal = destination.path is None and sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if to_terminal else PIPE_WIDTH
-    console = Console(width=width, no_color=not to_terminal, highlight=False, markup=False, emoji=False)
+    text = io.StringIO()
+    console = Console(
+        file=text,
+        width=width,
+        force_terminal=to_terminal,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+    )
     grid, hidden = _grid(shown, table, tree, width)
-    with console.capture() as captured:
-        console.print(grid)
-        if hidden:
-            console.print(f"no room for {', '.join(hidden)}: a wider terminal shows more")
-        if shown.height < frame.height:
-            rest = f"{frame.height - shown.height:,} more rows"
-            console.print(f"{rest}: --rows 0 shows all, --format csv|json|parquet holds all")
-    return captured.get()
+    console.print(grid)
+    if hidden:
+        console.print(f"no room for {', '.join(hidden)}: a wider terminal shows more")
+    if shown.height < frame.height:
+        rest = f"{frame.height - shown.height:,} more rows"
+        console.print(f"{rest}: --rows 0 shows all, --format csv|json|parquet holds all")
+    return text.getvalue()
 
 
 def _chosen(frame: pl.DataFrame, rows: int, tree: str | None) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import tempfile
@@ -81,7 +82,7 @@ def write_to(destination: Destination, write: Callable[[IO[bytes]], Any]) -> Non
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=".ttinsys.")
         try:
             with os.fdopen(handle, "wb") as file:
-                write(file)
+                _pour(write, file)
             mask = os.umask(0)
             os.umask(mask)
             Path(name).chmod(0o666 & ~mask)
@@ -96,7 +97,7 @@ def write_to(destination: Destination, write: Callable[[IO[bytes]], Any]) -> Non
 def _write_to_stdout(write: Callable[[IO[bytes]], Any]) -> None:
     try:
         sys.stdout.flush()
-        write(sys.stdout.buffer)
+        _pour(write, sys.stdout.buffer)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         raise
@@ -104,6 +105,41 @@ def _write_to_stdout(write: Callable[[IO[bytes]], Any]) -> None:
         # What is left in the buffer would fail again when Python closes it, with a message of its own.
         discard(sys.stdout)
         raise OutputError(f"standard output: {error.strerror or error}: not all was written") from error
+
+
+def _pour(write: Callable[[IO[bytes]], Any], file: IO[bytes]) -> None:
+    """Call `write` with what stands for `file`; what goes wrong is Python's error, whatever `write` made of it."""
+    raw = _Recorder(file)
+    try:
+        with io.BufferedWriter(raw, _BUFFER_BYTES) as buffered:
+            write(buffered)
+    except Exception:
+        if raw.error is not None:
+            raise raw.error from None
+        raise
+
+
+class _Recorder(io.RawIOBase):
+    """A file without a descriptor: Polars would write to that itself, slower, and report failures as something else."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def write(self, data: Any, /) -> int:
+        """Pass on."""
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+
+_BUFFER_BYTES = 1 << 20
 
 
 def discard(stream: IO[str]) -> None:

@@ -23,7 +23,7 @@ def build(trace: Trace) -> pl.DataFrame:
     Returns:
         nsys's columns; times in ns, null queue where the kernel began before the call returned.
     """
-    found = launches(trace.kernels, api_calls(trace), unlaunched=False).lazy()
+    found = launches(*pl.collect_all([trace.kernels, api_calls(trace)]), unlaunched=False).lazy()
     names = trace.strings.select("id", "value")
     waited = pl.col("start_ns") - pl.col("api_end_ns")
     return (

@@ -7,7 +7,7 @@ import polars as pl
 from ttinsys.launches import with_calls
 
 
-def launches(operations: pl.LazyFrame, calls: pl.LazyFrame, *, unlaunched: bool) -> pl.DataFrame:
+def launches(operations: pl.DataFrame, calls: pl.DataFrame, *, unlaunched: bool) -> pl.DataFrame:
     """Join operations to their API calls.
 
     Args:
@@ -18,7 +18,7 @@ def launches(operations: pl.LazyFrame, calls: pl.LazyFrame, *, unlaunched: bool)
     Returns:
         The operations' columns and those of `calls`, sorted by thread and start of the call.
     """
-    joined = with_calls(*pl.collect_all([operations, calls]))
+    joined = with_calls(operations, calls)
     if not unlaunched:
         joined = joined.filter(pl.col("global_tid").is_not_null())
     for key in ("api_start_ns", "global_tid"):

@@ -30,8 +30,8 @@ def build(trace: Trace) -> pl.DataFrame:
     kernels = trace.kernels.select(
         "global_pid", "correlation_id", "name_id", (pl.col("end_ns") - pl.col("start_ns")).alias("duration_ns")
     ).with_row_index("kernel")
-    calls = launches(kernels, api_calls(trace).drop("api_name_id"), unlaunched=True)
-    ranges = finished(styled(trace).collect())
+    operations, called, opened = pl.collect_all([kernels, api_calls(trace).drop("api_name_id"), styled(trace)])
+    calls, ranges = launches(operations, called, unlaunched=True), finished(opened)
     # Millions of pairs fall into thousands of groups: until then, one integer stands for range and kernel name.
     kernel, name = codes(calls, ["name_id"]), codes(ranges, ["global_tid", STYLE, "name"])
     ranges = ranges.with_columns(small(name * (greatest(kernel) + 1), beyond=greatest(kernel)).alias("key"))
@@ -69,9 +69,8 @@ _VALUES = ["NVTX Inst", "Kern Inst", *(duration.meta.output_name() for duration 
 
 def _in_ranges(ranges: pl.DataFrame, calls: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     """Kernels by thread, range name, style and kernel name."""
-    pairs = pairs.with_columns(
-        pl.col("key") + calls["code"].gather(pairs["call"]), calls["duration_ns"].gather(pairs["call"])
-    )
+    code, duration = (pl.lit(calls[name]).gather(pl.col("call")) for name in ("code", "duration_ns"))
+    pairs = pairs.with_columns(pl.col("key") + code, duration.alias("duration_ns"))
     grouped = pairs.group_by("key").agg(
         pl.col("range", "call").first(),
         # A range's pairs are neighbours: its instances are the changes.

@@ -28,8 +28,8 @@ def projections(trace: Trace) -> pl.DataFrame:
     """
     columns = ["start_ns", "end_ns", "global_pid", "correlation_id"]
     operations = pl.concat([frame.select(columns) for frame in (trace.kernels, trace.memcpys, trace.memsets)])
-    calls = launches(operations, api_calls(trace), unlaunched=False)
-    ranges = _stacks(nest(finished(styled(trace).collect())))
+    launched, called, opened = pl.collect_all([operations, api_calls(trace), styled(trace)])
+    calls, ranges = launches(launched, called, unlaunched=False), _stacks(nest(finished(opened)))
     pairs = calls_inside(ranges.select("global_tid", "start_ns", "end_ns"), calls)
     calls = calls.with_row_index("call")
     rest = outside(calls, pairs).select(pl.lit(None, pl.UInt32).alias("range"), "call")
