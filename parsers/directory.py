@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import polars as pl
-from polars.io.plugins import register_io_source
 
 from parsers.errors import UnreadableTrace
+from parsers.scan import lazy
 from parsers.schema import ROWID, Column
 
 REMEDY = "export the report again with `nsys export`"
@@ -52,27 +52,11 @@ class Directory:
             if not _serves(have[name], column):
                 problem = f"column {name} is {have[name]}, not {column.dtype}"
                 raise UnreadableTrace(self._file(source), problem, REMEDY)
-        schema = {name: have[name] for name in wanted}
-        return register_io_source(partial(self._read, source, schema), schema=schema, is_pure=True)
+        return lazy(pl.Schema({name: have[name] for name in wanted}), partial(self._read, source))
 
-    def _read(
-        self,
-        source: str,
-        schema: Mapping[str, pl.DataType],
-        with_columns: list[str] | None,
-        predicate: pl.Expr | None,
-        n_rows: int | None,
-        batch_size: int | None,
-    ) -> Iterator[pl.DataFrame]:
-        names = list(schema) if with_columns is None else with_columns
-
-        def read(file: Path) -> pl.DataFrame:
-            frame = self._open(file, names).select(names)
-            frame = frame if predicate is None else frame.filter(predicate)
-            return (frame if n_rows is None else frame.head(n_rows)).collect()
-
+    def _read(self, source: str, names: Sequence[str]) -> Iterator[pl.DataFrame]:
         # Read here and not in the plan of the person's query: so what is wrong with a file is told with its name.
-        yield _checked(self._file(source), read)
+        yield _checked(self._file(source), lambda file: self._open(file, names).select(names).collect())
 
     def _file(self, source: str) -> Path:
         return self.path / f"{source}{self.suffix}"
@@ -84,7 +68,7 @@ class Directory:
 
     @staticmethod
     @abstractmethod
-    def _open(file: Path, names: list[str]) -> pl.LazyFrame:
+    def _open(file: Path, names: Sequence[str]) -> pl.LazyFrame:
         """At least the columns `names` of a file, the row number among them if it is."""
 
 
@@ -99,7 +83,7 @@ class ParquetDirectory(Directory):
         return _parquet(file).collect_schema()
 
     @staticmethod
-    def _open(file: Path, names: list[str]) -> pl.LazyFrame:
+    def _open(file: Path, names: Sequence[str]) -> pl.LazyFrame:
         return _parquet(file, ROWID if ROWID in names else None)
 
 
@@ -114,7 +98,7 @@ class ArrowDirectory(Directory):
         return pl.read_ipc_stream(file, n_rows=0).schema
 
     @staticmethod
-    def _open(file: Path, names: list[str]) -> pl.LazyFrame:
+    def _open(file: Path, names: Sequence[str]) -> pl.LazyFrame:
         return pl.read_ipc_stream(
             file,
             columns=[name for name in names if name != ROWID] or None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
@@ -17,9 +17,9 @@ from typing import Any
 from urllib.parse import quote
 
 import polars as pl
-from polars.io.plugins import register_io_source
 
 from parsers.errors import UnreadableTrace
+from parsers.scan import lazy
 from parsers.schema import ROWID, Column
 
 MAGIC = b"SQLite format 3\x00"
@@ -53,23 +53,15 @@ class SqliteExport:
         """See `Export.scan`. Only the columns that a query uses are read."""
         if ROWID in {name.lower() for name in self.tables[source][1:]}:
             raise UnreadableTrace(self.path, f"table {source} has a column of its own called {ROWID}", REMEDY)
-        schema = {raw: _wire_dtype(column) for raw, column in wanted.items()}
-        return register_io_source(partial(self._read, source, schema), schema=schema, is_pure=True)
+        schema = pl.Schema({raw: _wire_dtype(column) for raw, column in wanted.items()})
+        return lazy(schema, partial(self._read, source, schema))
 
-    def _read(
-        self,
-        source: str,
-        schema: Mapping[str, pl.DataType],
-        with_columns: list[str] | None,
-        predicate: pl.Expr | None,
-        n_rows: int | None,
-        batch_size: int | None,
-    ) -> Iterator[pl.DataFrame]:
-        names = list(schema) if with_columns is None else with_columns
+    def _read(self, source: str, whole: pl.Schema, names: Sequence[str]) -> Iterator[pl.DataFrame]:
+        schema = pl.Schema({name: whole[name] for name in names})
         with self._connect(source) as connection:
             first, last = connection.execute(f"SELECT min(rowid), max(rowid) FROM {_quoted(source)}").fetchone()
         if first is None:
-            yield pl.DataFrame(schema={name: schema[name] for name in names})
+            yield pl.DataFrame(schema=schema)
             return
         # The first row of a result fixes its columns' types for the driver, and a column may begin with nulls
         # or with values of a stranger's choosing: so the first row is ours, and it is dropped again.
@@ -81,21 +73,15 @@ class SqliteExport:
             f"WHERE rowid BETWEEN {low} AND {min(low + wide - 1, last)}"
             for low in range(first, last + 1, wide)
         ]
-        fetch = partial(self._fetch, source, {name: schema[name] for name in names})
-        left = n_rows
-        with ThreadPoolExecutor(min(len(queries), os.cpu_count() or 1)) as pool:
-            for part in pool.map(fetch, queries):
-                rows = part.slice(1)
-                rows = rows if predicate is None else rows.filter(predicate)
-                if left is not None:
-                    rows = rows.head(left)
-                    left -= rows.height
-                yield rows
-                if left == 0:
-                    pool.shutdown(cancel_futures=True)
-                    return
+        pool = ThreadPoolExecutor(min(len(queries), os.cpu_count() or 1))
+        try:
+            for part in pool.map(partial(self._fetch, source, schema), queries):
+                yield part.slice(1)
+        finally:
+            # Where the rest is not wanted, it is not fetched.
+            pool.shutdown(cancel_futures=True)
 
-    def _fetch(self, source: str, schema: Mapping[str, pl.DataType], query: str) -> pl.DataFrame:
+    def _fetch(self, source: str, schema: pl.Schema, query: str) -> pl.DataFrame:
         import adbc_driver_manager
         import adbc_driver_sqlite
 

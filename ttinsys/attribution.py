@@ -10,13 +10,10 @@ the call began. A kernel of a replayed CUDA graph goes back further: to where it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
-
 import polars as pl
-from polars.io.plugins import register_io_source
 
 from parsers import Trace
+from parsers.scan import lazy
 from parsers.schema import Column, Table
 from parsers.tables import COPY_KINDS
 from ttinsys.graphs import capture_sites
@@ -88,18 +85,7 @@ def attribute(trace: Trace) -> pl.LazyFrame:
         `OPS`: exactly one row per kernel, memcpy, memset and graph execution, attributed or not, in the order of
         those tables in the export.
     """
-    return register_io_source(partial(_scan, trace), schema=OPS.schema, is_pure=True)
-
-
-def _scan(
-    trace: Trace, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _: int | None
-) -> Iterator[pl.DataFrame]:
-    """Answer a query for some columns and rows of `OPS`."""
-    columns = with_columns or OPS.schema.names()
-    filtered_by = predicate.meta.root_names() if predicate is not None else []
-    ops = _attributed(trace, {*columns, *filtered_by})
-    ops = ops.filter(predicate) if predicate is not None else ops
-    yield ops.select(columns).head(n_rows if n_rows is not None else ops.height)
+    return lazy(OPS.schema, lambda columns: iter([_attributed(trace, {*columns})]))
 
 
 def _attributed(trace: Trace, wanted: set[str]) -> pl.DataFrame:
