@@ -82,13 +82,15 @@ def _named(trace: Trace, columns: Sequence[str] = ()) -> pl.LazyFrame:
     schema = {name: dtype for name, dtype in _UNNESTED.items() if name in (*(columns or _UNNESTED), "global_tid")}
     schema["end_global_tid"] = pl.Int64()
     strings = trace.strings.select(pl.col("id").alias("text_id"), pl.col("value").alias("_registered"))
-    payloads = [name for name in schema if name.startswith("payload_")]
+    # What resolves to a wanted column is read, and nothing else.
+    raw = [*_ALWAYS, *(name for name in schema if name.startswith("payload_"))]
+    raw += ["row_id"] if schema.keys() & {"row_id", "range_id"} else []
+    raw += ["category_id"] if "category" in schema else []
     return (
         trace.nvtx_events.filter(pl.col("event_type").is_in([*RANGE_TYPES, CATEGORY_EVENT, DOMAIN_CREATE_EVENT]))
         .join(strings, on="text_id", how="left", maintain_order="left")
         .select(
-            *("row_id", "event_type", "start_ns", "end_ns", "global_tid", "end_global_tid", "domain_id", "category_id"),
-            *payloads,
+            *raw,
             process_of("global_tid").alias("process"),
             pl.coalesce("_registered", "text").alias("name"),
         )
@@ -96,12 +98,16 @@ def _named(trace: Trace, columns: Sequence[str] = ()) -> pl.LazyFrame:
     )
 
 
+_ALWAYS = ("event_type", "start_ns", "end_ns", "global_tid", "end_global_tid", "domain_id")
+
+
 def _resolved(events: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     """Split NVTX events into ranges and the events that name domains and categories; give `columns` of the ranges."""
     namings = events.filter(pl.col("event_type").is_in([CATEGORY_EVENT, DOMAIN_CREATE_EVENT])).sort("start_ns")
     found = events if namings.is_empty() else events.filter(pl.col("event_type").is_in(RANGE_TYPES))
     is_domain = namings["event_type"] == DOMAIN_CREATE_EVENT
-    found = _with_categories(_with_domains(found, namings.filter(is_domain)), namings.filter(~is_domain))
+    found = _with_domains(found, namings.filter(is_domain)) if "domain" in columns else found
+    found = _with_categories(found, namings.filter(~is_domain)) if "category" in columns else found
     kind = pl.when(pl.col("event_type").is_in(PUSH_POP_TYPES)).then(pl.lit("push_pop")).otherwise(pl.lit("start_end"))
     computed = {
         "range_id": pl.col("row_id"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from parsers import Trace
@@ -11,15 +13,19 @@ STYLE = "Style"
 """nsys's column for how a range was opened: `PushPop` or `StartEnd`."""
 
 
-def styled(trace: Trace) -> pl.LazyFrame:
+def styled(trace: Trace, ids: Sequence[str] = ()) -> pl.LazyFrame:
     """Ranges with nsys's `name` (`domain:text`, or the text in the default domain) and `Style`.
 
+    Args:
+        trace: an opened trace.
+        ids: which of `row_id` and `range_id` are needed too.
+
     Returns:
-        `row_id`, `range_id`, `global_tid`, `start_ns`, `end_ns`, `name`, `Style`.
+        `ids`, `global_tid`, `start_ns`, `end_ns`, `name`, `Style`.
     """
     style = pl.when(pl.col("kind") == "push_pop").then(pl.lit("PushPop")).otherwise(pl.lit("StartEnd"))
     full = pl.concat_str("domain", "name", separator=":")
-    columns = ["row_id", "range_id", "global_tid", "start_ns", "end_ns"]
+    columns = [*ids, "global_tid", "start_ns", "end_ns"]
     return stacked(trace, [*columns, "domain", "name", "kind"]).select(
         *columns,
         pl.when(pl.col("domain").is_null()).then("name").otherwise(full).alias("name"),

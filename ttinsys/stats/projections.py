@@ -28,7 +28,7 @@ def projections(trace: Trace) -> pl.DataFrame:
     """
     columns = ["start_ns", "end_ns", "global_pid", "correlation_id"]
     operations = pl.concat([frame.select(columns) for frame in (trace.kernels, trace.memcpys, trace.memsets)])
-    launched, called, opened = pl.collect_all([operations, api_calls(trace), styled(trace)])
+    launched, called, opened = pl.collect_all([operations, api_calls(trace), styled(trace, ["row_id", "range_id"])])
     calls, ranges = launches(launched, called, unlaunched=False), _stacks(nest(finished(opened)))
     pairs = calls_inside(ranges.select("global_tid", "start_ns", "end_ns"), calls)
     calls = calls.with_row_index("call")
