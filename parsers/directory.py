@@ -115,7 +115,7 @@ def _parquet(file: Path, row_index_name: str | None = None) -> pl.LazyFrame:
 def _serves(have: pl.DataType, column: Column) -> bool:
     """Whether values of type `have` can be those of `column`: nsys changes widths and signs, and never the kind."""
     if column.dtype == pl.String:
-        return have in {pl.String, pl.Categorical, pl.Binary, pl.Null}
+        return have in {pl.String, pl.Binary, pl.Null}
     if column.dtype == pl.Float64:
         return have.is_numeric() or have == pl.Null
     return have.is_integer() or have in {pl.Boolean, pl.Null}

@@ -48,11 +48,15 @@ def read(export: Export, table: Table) -> pl.LazyFrame:
 
 
 def source_of(export: Export, table: Table) -> str | None:
-    """The nsys table that serves `table`, or None.
+    """The nsys table that serves `table`, or None: where there may be several, the first that has what is required.
 
-    CUDA_GRAPH_EVENTS served nodes until nsys 2023.4 and serves graphs since: it counts only where it has
-    a column of the declared table beyond the shared ones.
+    So CUDA_GRAPH_EVENTS, which held nodes until nsys 2023.4 and holds graphs since, serves only as the former.
     """
-    own = {alias for column in table.columns for alias in column.aliases[:1]}
-    candidates = [source for source in table.sources if source in export.tables]
-    return max(candidates, key=lambda source: len(own.intersection(export.tables[source])), default=None)
+    present = [source for source in table.sources if source in export.tables]
+    if len(table.sources) == 1:
+        return next(iter(present), None)
+    required = [column.aliases for column in table.columns if column.required]
+    return next(
+        (name for name in present if all(not set(export.tables[name]).isdisjoint(aliases) for aliases in required)),
+        None,
+    )

@@ -29,7 +29,7 @@ def exported(report: Path, nsys: str | None = None) -> Path:
     """
     status = report.stat()
     key = hashlib.sha256(f"{report.absolute()}\0{status.st_size}\0{status.st_mtime_ns}".encode()).hexdigest()[:16]
-    cached = cache_folder() / f"{report.stem}-{key}.sqlite"
+    cached = cache_folder() / f"{report.stem[:50]}-{key}.sqlite"
     if not cached.exists():
         program = shutil.which(nsys or "nsys")
         if program is None:
@@ -56,21 +56,30 @@ def cache_folder() -> Path:
 def _export(program: str, report: Path, target: Path) -> None:
     """Run `nsys export`; its progress is shown where standard error is a terminal."""
     command = [program, "export", "--type", "sqlite", "--output", str(target), str(report)]
-    watched = sys.stderr.isatty()
+    watched = sys.stderr is not None and sys.stderr.isatty()
     # nsys draws its progress on standard output, where our data goes.
-    done = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr if watched else subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr if watched else subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+            # Without a limit, Ctrl-C is not heard: Polars has the system calls that it interrupts begun again.
+            timeout=_DAY_S,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UnreadableTrace(report, "`nsys export` did not end within a day", _ELSEWHERE) from error
     if done.returncode or not target.exists():
         said = (done.stdout or "").strip().splitlines()
         raise UnreadableTrace(
             report,
             f"`nsys export` ended with status {done.returncode}: {said[-1] if said else 'see above'}",
-            "export it with the nsys that captured it, or a newer one, and pass the .sqlite file",
+            _ELSEWHERE,
         )
+
+
+_DAY_S = 24 * 60 * 60
+_ELSEWHERE = "export it with the nsys that captured it, or a newer one, and pass the .sqlite file"

@@ -117,9 +117,9 @@ def cast(expr: pl.Expr, have: DataType, want: DataType | DataTypeClass) -> pl.Ex
 
 def decode(raw: pl.Series) -> pl.Series:
     """Bytes as text: UTF-8, with U+FFFD for what is not, because a name is never a reason to lose an event."""
-    text = raw.cast(pl.String, strict=False)
-    broken = raw.filter(text.is_null() & raw.is_not_null()).unique()
-    if broken.is_empty():
-        return text
-    readable = pl.Series([value.decode("utf-8", errors="replace") for value in broken], dtype=pl.String)
-    return raw.replace_strict(broken, readable, default=text, return_dtype=pl.String)
+    try:
+        return raw.cast(pl.String)
+    except pl.exceptions.PolarsError:
+        values = raw.drop_nulls().unique()
+        readable = pl.Series([value.decode("utf-8", errors="replace") for value in values], dtype=pl.String)
+        return raw.replace_strict(values, readable, default=None, return_dtype=pl.String)

@@ -56,7 +56,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run, and turn what is wrong with a trace or an output into one line and exit status 1."""
-        with _descriptor_2_silenced():
+        with _descriptor_2_silenced(), _quiet_interrupts():
             try:
                 return super().invoke(ctx)
             except BaseException as error:
@@ -92,6 +92,22 @@ def _descriptor_2_silenced() -> Iterator[None]:
                 yield
         finally:
             os.dup2(ours, theirs.fileno())
+
+
+@contextmanager
+def _quiet_interrupts() -> Iterator[None]:
+    """Say nothing where Ctrl-C falls into a callback that cannot raise: Polars raises it again when it returns."""
+    theirs = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            theirs(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = theirs
 
 
 def _line_for(error: BaseException) -> str | None:

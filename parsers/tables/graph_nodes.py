@@ -9,7 +9,7 @@ GRAPH_NODES = Table(
     "graph_nodes",
     START,
     GLOBAL_TID,
-    Column("graph_node_id", pl.Int64, "the node", aliases=("graphNodeId",)),
+    Column("graph_node_id", pl.Int64, "the node", aliases=("graphNodeId",), required=True),
     Column(
         "original_graph_node_id",
         pl.Int64,

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from functools import reduce, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,10 @@ class Window(click.ParamType):  # type: ignore[type-arg]  # generic only in newe
         match = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*(ns|us|ms|s|)\s*", text)
         if match is None:
             self.fail(f"{text!r} is not a time: give a number with ns, us, ms or s", param, ctx)
-        return round(float(match[1]) * _UNITS[match[2]]) if "." in match[1] else int(match[1]) * _UNITS[match[2]]
+        moment = round(Fraction(match[1]) * _UNITS[match[2]])
+        if abs(moment) >= 1 << 63:
+            self.fail(f"{text!r} is longer than any capture", param, ctx)
+        return moment
 
 
 def trace_arguments(command: Command) -> Command:
@@ -196,7 +200,9 @@ def _paragraph(block: str) -> str:
 
 
 def _format_of(output: Path | None, formats: Sequence[str]) -> str:
-    suffix = output.suffix.removeprefix(".") if output else ""
+    suffix = output.suffix.removeprefix(".").lower() if output else ""
+    if suffix in FORMATS and suffix not in formats:
+        raise click.UsageError(f"{output}: there is no {suffix} of this: give --format {'|'.join(formats)}")
     return suffix if suffix in formats else formats[0]
 
 

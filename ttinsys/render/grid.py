@@ -79,6 +79,7 @@ def _chosen(frame: pl.DataFrame, rows: int, tree: str | None) -> pl.DataFrame:
 def _grid(frame: pl.DataFrame, table: Table | None, tree: str | None, width: int) -> tuple[RichTable, list[str]]:
     """The rows as a table of at most `width` characters, and the names of columns for which there was no room."""
     from rich import box
+    from rich.cells import cell_len
     from rich.table import Table as RichTable
     from rich.text import Text
 
@@ -89,10 +90,12 @@ def _grid(frame: pl.DataFrame, table: Table | None, tree: str | None, width: int
         names = [name for name in names if name not in ("name", "depth", "path")] + ["name"]
     scales = {name: scale for name in names if (scale := _scale(frame, name, units)) is not None}
     columns = {name: _column(frame[name], units.get(name), scales.get(name)) for name in names}
+    # Names come from strangers: they are text, never markup, and never control the terminal.
+    columns = {name: (title, list(map(printable, texts))) for name, (title, texts) in columns.items()}
     if tree is not None:
         title, texts = columns["name"]
         columns["name"] = title, ["  " * depth + text for depth, text in zip(frame["depth"], texts, strict=True)]
-    widths = {name: max(map(len, [title, *texts])) for name, (title, texts) in columns.items()}
+    widths = {name: max(map(cell_len, [title, *texts])) for name, (title, texts) in columns.items()}
     *others, last = names
     hidden: list[str] = []
     while others and sum(widths[name] + _GAP for name in others) + min(widths[last], _LAST_WIDTH) > width:
@@ -104,8 +107,7 @@ def _grid(frame: pl.DataFrame, table: Table | None, tree: str | None, width: int
         exact = min(widths[name], room) if name == last else widths[name]
         grid.add_column(columns[name][0], justify=justify, no_wrap=True, overflow="ellipsis", width=exact)
     for row in zip(*(columns[name][1] for name in [*others, last]), strict=True):
-        # Names come from strangers: they are text, never markup, and never control the terminal.
-        grid.add_row(*(Text(printable(text)) for text in row))
+        grid.add_row(*map(Text, row))
     return grid, hidden
 
 

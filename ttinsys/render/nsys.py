@@ -24,7 +24,7 @@ def as_json(_: Report, frame: pl.DataFrame) -> str:
 
 
 def table(report: Report, frame: pl.DataFrame) -> str:
-    """As `nsys stats --format table`: boxed, numbers to the right, as wide as the longest name."""
+    """As `nsys stats --format table`: boxed, numbers to the right, names cut to 100 characters."""
     columns = [_cells(frame[name]) for name in frame.columns]
     widths = [max(map(len, [name, *cells])) for name, cells in zip(frame.columns, columns, strict=True)]
     rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
@@ -41,7 +41,11 @@ def table(report: Report, frame: pl.DataFrame) -> str:
 
 
 def _cells(values: pl.Series) -> list[str]:
-    return ["" if value is None else printable(str(value)) for value in values]
+    cells = ["" if value is None else printable(str(value)) for value in values]
+    return [cell if len(cell) <= _LONGEST else f"{cell[: _LONGEST - 1]}…" for cell in cells]
+
+
+_LONGEST = 100
 
 
 TEXTS = {"csv": csv, "json": as_json, "table": table}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import secrets
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,20 +78,19 @@ def write_to(destination: Destination, write: Callable[[IO[bytes]], Any]) -> Non
         return
     # What a link names is replaced, not the link.
     target = Path(os.path.realpath(destination.path))
+    beside = target.with_name(f".ttinsys.{secrets.token_hex(8)}.partial")
     try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".ttinsys.")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with beside.open("xb") as file:
                 _pour(write, file)
-            mask = os.umask(0)
-            os.umask(mask)
-            Path(name).chmod(0o666 & ~mask)
-            Path(name).replace(target)
-        except BaseException:
-            Path(name).unlink()
-            raise
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{target}: {error.strerror or error}: nothing was written") from error
+    finally:
+        # Ctrl-C comes twice, from Polars and from Python, which may be while the first is being tidied up.
+        beside.unlink(missing_ok=True)
 
 
 def _write_to_stdout(write: Callable[[IO[bytes]], Any]) -> None:
