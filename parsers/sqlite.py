@@ -78,8 +78,9 @@ class SqliteExport:
             for part in pool.map(partial(self._fetch, source, schema), queries):
                 yield part.slice(1)
         finally:
-            # Where the rest is not wanted, it is not fetched.
-            pool.shutdown(cancel_futures=True)
+            # Where the rest is not wanted, it is not fetched. What is left of an abandoned scan may be collected on
+            # any thread, the pool's own among them, so nothing is waited for.
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _fetch(self, source: str, schema: pl.Schema, query: str) -> pl.DataFrame:
         import adbc_driver_manager

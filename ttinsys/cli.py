@@ -121,9 +121,10 @@ def _line_for(error: BaseException) -> str | None:
 
     if isinstance(error, TraceError | OutputError):
         return str(error)
-    if isinstance(error, PolarsError | PanicException):
+    if isinstance(error, PolarsError | PanicException) and not os.environ.get("TTINSYS_DEBUG"):
         said = next(iter(str(error).splitlines()), "")[:200]
-        return f"the trace holds what its schema does not allow: {said}: export the report again with `nsys export`"
+        remedy = "export the report again with `nsys export`; if it stays, report what TTINSYS_DEBUG=1 shows"
+        return f"the trace holds what its schema does not allow: {said}: {remedy}"
     return None
 
 

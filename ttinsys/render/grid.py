@@ -8,10 +8,11 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Literal
 
+import polars as pl
+
 from ttinsys.render.output import Destination, printable
 
 if TYPE_CHECKING:
-    import polars as pl
     from rich.table import Table as RichTable
 
     from parsers.schema import Table
@@ -120,7 +121,8 @@ def _scale(frame: pl.DataFrame, name: str, units: dict[str, str | None]) -> tupl
     if unit not in _SCALES:
         return None
     alike = [
-        frame[other].abs().max()
+        # As floats: the least integer has no absolute value.
+        frame[other].cast(pl.Float64).abs().max()
         for other in frame.columns
         if units.get(other) == unit and other.endswith(_MOMENTS) == name.endswith(_MOMENTS)
     ]

@@ -28,7 +28,7 @@ def table(report: Report, frame: pl.DataFrame) -> str:
     columns = [_cells(frame[name]) for name in frame.columns]
     widths = [max(map(len, [name, *cells])) for name, cells in zip(frame.columns, columns, strict=True)]
     rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
-    heads = [name.center(width) for name, width in zip(frame.columns, widths, strict=True)]
+    heads = [f"{name:^{width}}" for name, width in zip(frame.columns, widths, strict=True)]
     right = [frame[name].dtype.is_numeric() for name in frame.columns]
     lines = ["", f" ** {report.title} ({report.name}):", "", rule, "| " + " | ".join(heads) + " |", rule]
     for row in zip(*columns, strict=True):

@@ -1,0 +1,274 @@
+"""Tables for people: readable units, no wider than the terminal, and names that cannot control it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from rich.cells import cell_len
+
+from parsers.schema import Column, Table
+from ttinsys.render import Destination, OutputError, emit, emit_text, printable
+from ttinsys.render.grid import PIPE_WIDTH, brief, table_text
+from ttinsys.render.output import write_to
+
+TIMES = Table(
+    "times",
+    Column("start_ns", pl.Int64, "a moment", unit="ns"),
+    Column("sum_ns", pl.Int64, "a duration", unit="ns"),
+    Column("max_ns", pl.Int64, "another", unit="ns"),
+    Column("size_bytes", pl.Int64, "a size", unit="B"),
+    Column("share", pl.Float64, "a part", unit="ratio"),
+    Column("name", pl.String, "text"),
+)
+
+
+def lines(frame: pl.DataFrame, rows: int = 0, tree: str | None = None) -> list[str]:
+    """A frame as it is printed, without what is blank at the ends of lines, and headings in plain type."""
+    text = re.sub(r"\x1b\[[01]m", "", table_text(frame, Destination(rows=rows), TIMES, tree))
+    return [line.rstrip() for line in text.splitlines()]
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard output is a terminal, as wide as $COLUMNS."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "xterm")
+
+
+# Units
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "shown"),
+    [
+        ("sum_ns", [5, 999_999], ["sum (us)", "0.005", "999.999"]),
+        ("sum_ns", [5, 1_000_000], ["sum (ms)", "0.000", "1.000"]),
+        ("sum_ns", [1_234_567, 99_999_999_999], ["sum (ms)", "1.235", "100,000.000"]),
+        ("sum_ns", [1_234_567, 100_000_000_000], ["sum (s)", "0.001", "100.000"]),
+        ("sum_ns", [-2_000_000, 5], ["sum (ms)", "-2.000", "0.000"]),
+        ("sum_ns", [-(2**63)], ["sum (s)", "-9,223,372,036.855"]),
+        ("sum_ns", [None, 5], ["sum (us)", "", "0.005"]),
+        ("sum_ns", [None, None], ["sum (us)", "", ""]),
+        ("size_bytes", [0, 1023], ["size (B)", "0", "1,023"]),
+        ("size_bytes", [512, 1024], ["size (KiB)", "0.50", "1.00"]),
+        ("size_bytes", [2**20], ["size (MiB)", "1.00"]),
+        ("size_bytes", [3 * 2**29, 2**30], ["size (GiB)", "1.50", "1.00"]),
+        ("share", [0.125, 1.0, None], ["share (%)", "12.5", "100.0", ""]),
+    ],
+)
+def test_column_is_scaled_to_its_greatest_value(column: str, values: list[int | None], shown: list[str]) -> None:
+    heading, _, *cells = lines(pl.DataFrame({column: values}, schema={column: TIMES.schema[column]}))
+    assert [heading.strip(), *(cell.strip() for cell in cells)] == shown
+
+
+def test_durations_share_a_unit_and_moments_have_their_own() -> None:
+    frame = pl.DataFrame({"start_ns": [1], "sum_ns": [2_000_000], "max_ns": [3_000]})
+    assert lines(frame) == [
+        "start (us)  sum (ms)  max (ms)",
+        "──────────────────────────────",
+        "     0.001     2.000     0.003",
+    ]
+
+
+def test_what_has_no_unit_is_grouped_and_identifiers_are_not() -> None:
+    frame = pl.DataFrame({"ops": [1234567], "pid": [1234567], "mean": [1234.5678], "flag": [True]})
+    assert lines(frame) == [
+        "      ops      pid      mean  flag",
+        "──────────────────────────────────",
+        "1,234,567  1234567  1,234.57  True",
+    ]
+
+
+def test_machine_formats_have_raw_numbers(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"sum_ns": [1_234_567_890_123, None], "share": [0.5, None], "name": ['a,"b"', None]})
+    emit(frame, Destination("csv", tmp_path / "o.csv"), table=TIMES)
+    emit(frame, Destination("json", tmp_path / "o.json"), table=TIMES)
+    assert (tmp_path / "o.csv").read_text() == 'sum_ns,share,name\n1234567890123,0.5,"a,""b"""\n,,\n'
+    assert json.loads((tmp_path / "o.json").read_text()) == [
+        {"sum_ns": 1_234_567_890_123, "share": 0.5, "name": 'a,"b"'},
+        {"sum_ns": None, "share": None, "name": None},
+    ]
+
+
+def test_kernels_are_named_without_what_says_nothing() -> None:
+    name = "void at::native::<unnamed>::copy<(int)4, std::array<char *, (unsigned long)2>>(anonymous namespace)::f"
+    assert brief(name) == "copy<4, array<char *, 2>>f"
+    assert brief("avoid") == "avoid"
+
+
+# Room
+
+
+def test_last_column_is_cut_to_the_terminal(terminal: None) -> None:
+    frame = pl.DataFrame({"sum_ns": [5], "name": ["x" * 100]})
+    assert lines(frame) == ["sum (us)  name", "─" * 60, f"   0.005  {'x' * 49}…"]
+
+
+def test_table_for_a_pipe_is_as_wide_as_a_wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    *_, row = lines(pl.DataFrame({"sum_ns": [5], "name": ["x" * 1000]}))
+    assert len(row) == PIPE_WIDTH
+    assert row.endswith("x…")
+
+
+def test_columns_without_room_are_named(terminal: None) -> None:
+    frame = pl.DataFrame({f"column_{n}": [n] for n in range(7)} | {"name": ["x" * 30]})
+    # Three columns of 8 and a gap of 2 leave 30 of 60: a fourth would leave less than 24 for the last.
+    assert lines(frame) == [
+        "column_0  column_1  column_2  name",
+        "─" * 60,
+        f"       0         1         2  {'x' * 30}",
+        "no room for column_3, column_4, column_5, column_6: a wider",
+        "terminal shows more",
+    ]
+
+
+@pytest.mark.parametrize("width", [1, 5, 20, 33, 80, 500])
+def test_no_line_is_wider_than_the_terminal(terminal: None, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    frame = pl.DataFrame({"sum_ns": [5], "max_ns": [10**15], "name": ["漢字" * 100]})
+    assert max(map(cell_len, lines(frame))) <= max(width, 2)
+
+
+def test_rest_of_the_rows_is_counted() -> None:
+    frame = pl.DataFrame({"ops": list(range(1500))})
+    assert lines(frame, rows=2)[2:] == [
+        "  0",
+        "  1",
+        "1,498 more rows: --rows 0 shows all, --format csv|json|parquet holds all",
+    ]
+    assert len(lines(frame, rows=1500)) == len(lines(frame, rows=0)) == 2 + 1500
+
+
+def test_table_without_rows_is_its_heading() -> None:
+    assert lines(pl.DataFrame(schema={"ops": pl.UInt32, "name": pl.String})) == ["ops  name", "─────────"]
+
+
+# Trees
+
+TREE = pl.DataFrame(
+    {
+        "name": ["pipeline", "unet", "attn", "conv", "vae"],
+        "depth": [0, 1, 2, 2, 1],
+        "sum_ns": [100, 70, 50, 20, 30],
+        "path": ["p", "p/u", "p/u/a", "p/u/c", "p/v"],
+    }
+)
+
+
+def test_tree_is_indented_by_depth_and_leaves_out_what_the_indentation_says() -> None:
+    assert lines(TREE, tree="sum_ns") == [
+        "sum (us)  name",
+        "──────────────────",
+        "   0.100  pipeline",
+        "   0.070    unet",
+        "   0.050      attn",
+        "   0.020      conv",
+        "   0.030    vae",
+    ]
+
+
+def test_rows_of_a_tree_that_are_shown_first_are_the_greatest_with_all_above_them() -> None:
+    assert lines(TREE, rows=4, tree="sum_ns")[2:] == [
+        "   0.100  pipeline",
+        "   0.070    unet",
+        "   0.050      attn",
+        "   0.030    vae",
+        "1 more rows: --rows 0 shows all, --format csv|json|parquet holds all",
+    ]
+
+
+def test_deep_tree_stays_in_its_room(terminal: None) -> None:
+    deep = pl.DataFrame({"name": ["a"] * 200, "depth": list(range(200)), "sum_ns": [1] * 200})
+    assert max(map(len, lines(deep, tree="sum_ns"))) == 60
+
+
+# Names of strangers
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, 漢字 and é", "plain, 漢字 and é"),
+        ("\x1b[31mred\x1b[0m", "\ufffd[31mred\ufffd[0m"),
+        ("\x9b31m", "\ufffd31m"),
+        ("a\0b\tc\nd\re\x7f", "a\ufffdb\ufffdc\ufffdd\ufffde\ufffd"),
+        ("\u202eevil\u2066\u200b\ufeff", "\ufffdevil\ufffd\ufffd\ufffd"),
+        ("\u2028\x85", "\ufffd\ufffd"),
+        ("\ud800", "\ufffd"),
+    ],
+)
+def test_what_could_control_a_terminal_is_replaced(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_names_are_no_markup() -> None:
+    names = ["[bold red]x[/]", ":smile:", "[link=file:///etc]y", "\\[z]", "https://example.com"]
+    assert [line.strip() for line in lines(pl.DataFrame({"name": names}))[2:]] == names
+
+
+@pytest.mark.parametrize("setting", ["FORCE_COLOR", "TTY_COMPATIBLE", "CLICOLOR_FORCE"])
+def test_table_for_a_file_has_no_colours(monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
+    monkeypatch.setenv(setting, "1")
+    assert "\x1b" not in table_text(TREE, Destination(path=Path("o.txt")), TIMES, "sum_ns")
+
+
+def test_names_of_wide_characters_stay_in_line() -> None:
+    frame = pl.DataFrame({"domain": ["漢字漢字", "abc", "é"], "name": ["x", "y", "z"]})
+    shown = lines(frame)
+    # Each of the four takes two places of the terminal.
+    assert [cell_len(line[: line.index(end)]) for line, end in zip(shown[2:], "xyz", strict=True)] == [10, 10, 10]
+    assert shown[2] == "漢字漢字  x"
+
+
+def test_wide_characters_are_cut_where_they_no_longer_fit(terminal: None) -> None:
+    *_, row = lines(pl.DataFrame({"sum_ns": [5], "name": ["漢" * 100]}))
+    assert row == f"   0.005  {'漢' * 24} …"
+    assert cell_len(row) == 60
+
+
+# Where it goes
+
+
+def test_text_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    output = tmp_path / "o.txt"
+    output.write_text("old")
+
+    def half(file: object) -> None:
+        assert len(list(tmp_path.iterdir())) == 2
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputError, match=r"o\.txt: No space left on device: nothing was written"):
+        write_to(Destination(path=output), half)
+    with pytest.raises(KeyboardInterrupt):
+        write_to(Destination(path=output), _interrupted)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("o.txt", "old")]
+
+
+def _interrupted(file: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_folder_that_goes_away_meanwhile_is_an_error(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    with pytest.raises(OutputError, match="No such file or directory: nothing was written"):
+        emit_text("x", Destination(path=folder / "o.txt"))
+
+
+def test_parquet_is_not_for_a_terminal(terminal: None) -> None:
+    with pytest.raises(OutputError, match="parquet is not for a terminal: give -o FILE"):
+        Destination("parquet").check()
+    Destination("csv").check()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="paths of any bytes")
+def test_text_that_is_no_unicode_is_written_with_a_mark(tmp_path: Path) -> None:
+    emit_text("a\udcffb", Destination(path=tmp_path / "o.txt"))
+    assert (tmp_path / "o.txt").read_text() == "a?b"
