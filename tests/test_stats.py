@@ -141,6 +141,28 @@ def test_kernel_in_a_range_inside_a_range_of_its_name_counts_one_kernel_and_two_
     assert frame.select("NVTX Range", "NVTX Inst", "Kern Inst", "Total Time (ns)").rows() == [("block", 2, 1, 14)]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_trace_with_marks_and_no_ranges_and_kernels_of_no_time_is_reported(name: str, tmp_path: Path) -> None:
+    t = TraceBuilder()
+    main = t.thread()
+    t.mark(main, "here", 0)
+    t.kernel(main, "instant", launch=(2, 3), gpu=(5, 5))
+    frame = report(name).build(t.load(tmp_path))
+    # A summary of ranges has no row; the others have one, of no time and no range.
+    assert frame.height == (0 if name == "nvtx_gpu_proj_sum" else 1)
+
+
+@needs_nsys
+@pytest.mark.nsys
+def test_share_of_no_time_is_empty_as_nsys_has_it(tmp_path: Path) -> None:
+    t = TraceBuilder()
+    t.kernel(t.thread(), "instant", launch=(2, 3), gpu=(5, 5))
+    path = t.write(tmp_path / "instant.sqlite")
+    folder = tmp_path / "nsys"
+    folder.mkdir()
+    assert_same(ours("cuda_gpu_kern_sum", path), by_nsys("cuda_gpu_kern_sum", path, folder))
+
+
 def test_report_names_what_the_trace_lacks_and_how_to_get_it(tmp_path: Path) -> None:
     t = TraceBuilder()
     t.range(t.thread(), "step", 0, 10)

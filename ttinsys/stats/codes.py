@@ -34,4 +34,5 @@ def _positions(values: pl.Series) -> pl.Series:
     if isinstance(least, int) and greatest(values) - least < 2**16:
         return (values - least).cast(pl.UInt64)
     different = values.unique()
-    return values.replace_strict(different, pl.int_range(different.len(), eager=True), return_dtype=pl.UInt64)
+    positions = pl.int_range(different.len(), dtype=pl.UInt64, eager=True)
+    return values.replace_strict(different, positions, return_dtype=pl.UInt64).cast(pl.UInt64)

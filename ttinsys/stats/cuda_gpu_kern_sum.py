@@ -21,13 +21,15 @@ def build(trace: Trace) -> pl.DataFrame:
     Returns:
         nsys's columns; times in ns, share in %.
     """
+    whole = pl.col("Total Time (ns)").sum()
     names = trace.strings.select("id", pl.col("value").alias("Name"))
     return (
         trace.kernels.select("name_id", (pl.col("end_ns") - pl.col("start_ns")).alias("duration_ns"))
         .join(names, left_on="name_id", right_on="id", how="left")
         .group_by("Name")
         .agg(pl.col("duration_ns").sum().alias("Total Time (ns)"), pl.len().alias("Instances"), *summary("duration_ns"))
-        .with_columns((pl.col("Total Time (ns)") * 100.0 / pl.col("Total Time (ns)").sum()).alias("Time (%)"))
+        # A share of nothing is null, as in SQL.
+        .with_columns(pl.when(whole != 0).then(pl.col("Total Time (ns)") * 100.0 / whole).alias("Time (%)"))
         .sort("Total Time (ns)", "Instances", "Name", descending=[True, False, False])
         .select(
             rounded("Time (%)"),

@@ -35,5 +35,5 @@ def styled(trace: Trace, ids: Sequence[str] = ()) -> pl.LazyFrame:
 
 def finished(ranges: pl.DataFrame) -> pl.DataFrame:
     """Close ranges that were never closed at the last moment of any range, as nsys does."""
-    last = ranges.select(pl.max_horizontal(pl.col("start_ns").max(), pl.col("end_ns").max())).item()
+    last = pl.max_horizontal(pl.col("start_ns").max(), pl.col("end_ns").max())
     return ranges.with_columns(pl.col("end_ns").fill_null(last))
