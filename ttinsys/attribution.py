@@ -17,7 +17,7 @@ from parsers.scan import lazy
 from parsers.schema import Column, Table
 from parsers.tables import COPY_KINDS
 from ttinsys.graphs import capture_sites
-from ttinsys.identity import pid_of, tid_of
+from ttinsys.identity import pid_of, process_of, tid_of
 from ttinsys.launches import IDENTITY, api_calls, with_calls
 from ttinsys.nesting import innermost
 from ttinsys.nvtx import UNNAMED, ranges
@@ -142,7 +142,8 @@ def _launched(operations: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
     ops = with_calls(operations, calls)
     if ops.height > operations.height:
         ops = ops.sort("api_start_ns", nulls_last=True).unique("_row", keep="first").sort("_row")
-    first = calls.group_by("global_pid").agg(pl.col("correlation_id").min().alias("_first_correlation_id"))
+    process = process_of("global_tid").alias("global_pid")
+    first = calls.group_by(process).agg(pl.col("correlation_id").min().alias("_first_correlation_id"))
     return ops.join(first, on="global_pid", how="left", maintain_order="left")
 
 

@@ -12,9 +12,8 @@ IDENTITY = ["global_pid", "correlation_id"]
 
 
 def api_calls(trace: Trace) -> pl.LazyFrame:
-    """The API calls of a trace: `IDENTITY`, `global_tid`, `api_start_ns`, `api_end_ns`, `api_name_id`."""
+    """The API calls of a trace: `correlation_id`, `global_tid`, `api_start_ns`, `api_end_ns`, `api_name_id`."""
     return trace.api_calls.select(
-        process_of("global_tid").alias("global_pid"),
         "correlation_id",
         "global_tid",
         pl.col("start_ns").alias("api_start_ns"),
@@ -31,16 +30,26 @@ def with_calls(operations: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         operations: `IDENTITY` and anything else.
-        calls: some columns of `api_calls`, `IDENTITY` among them.
+        calls: some columns of `api_calls`, `correlation_id` and `global_tid` among them.
     """
     processes = operations["global_pid"].unique()
     if processes.len() == 1 and processes.item() is not None:
-        ours = calls["global_pid"] == processes.item()
-        here = calls if ours.all() else calls.filter(ours)
+        here = _of_process(calls, processes.item())
         place = _places(operations["correlation_id"], here["correlation_id"])
         if place is not None:
-            return operations.hstack(here.drop(IDENTITY)[place])
-    return operations.join(calls, on=IDENTITY, how="left", maintain_order="left_right")
+            return operations.hstack(here.drop("correlation_id")[place])
+    identified = calls.with_columns(process_of("global_tid").alias("global_pid"))
+    return operations.join(identified, on=IDENTITY, how="left", maintain_order="left_right")
+
+
+def _of_process(calls: pl.DataFrame, process: int) -> pl.DataFrame:
+    """The calls of one process. Its bits are above the thread's: if the extremes are of it, all are."""
+    threads = calls["global_tid"]
+    extremes = calls.select(pl.col("global_tid").min().alias("least"), pl.col("global_tid").max().alias("greatest"))
+    within = extremes.select((process_of(name) == process).alias(name) for name in extremes.columns)
+    if not threads.has_nulls() and within.row(0) == (True, True):
+        return calls
+    return calls.filter(process_of("global_tid") == process)
 
 
 def _places(wanted: pl.Series, ids: pl.Series) -> pl.Series | None:
