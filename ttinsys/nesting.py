@@ -172,6 +172,30 @@ def lift(nested: pl.DataFrame, values: pl.Series) -> pl.Series:
     return totals
 
 
+def trail(nested: pl.DataFrame, texts: pl.Series, separator: str = "") -> pl.Series:
+    """Join each range's text behind those of all ranges around it, the outermost first, one level at a time.
+
+    Args:
+        nested: `index`, `parent` and `depth`, as `nest` returns them.
+        texts: one String per range, in the same order.
+        separator: what stands between two.
+
+    Returns:
+        The joined texts, in the same order.
+    """
+    own = nested.select("index", "parent", "depth", texts.alias("text"))
+    above = own.filter(pl.col("depth") == 0).select("index", pl.col("text").alias("trail"))
+    levels = [above]
+    for level in range(1, deepest(nested) + 1):
+        above = (
+            own.filter(pl.col("depth") == level)
+            .join(above, left_on="parent", right_on="index")
+            .select("index", pl.concat_str("trail", "text", separator=separator).alias("trail"))
+        )
+        levels.append(above)
+    return pl.concat(levels).sort("index")["trail"]
+
+
 def sink(nested: pl.DataFrame, flags: pl.Series) -> pl.Series:
     """Which ranges are flagged themselves or lie inside one that is; arguments as for `lift`."""
     none = nested.height

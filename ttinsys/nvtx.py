@@ -15,7 +15,7 @@ from parsers import Trace
 from parsers.schema import Column, Table
 from parsers.tables import CATEGORY_EVENT, DOMAIN_CREATE_EVENT, PUSH_POP_TYPES, RANGE_TYPES
 from ttinsys.identity import pid_of, process_of, tid_of
-from ttinsys.nesting import deepest, nest
+from ttinsys.nesting import nest, trail
 
 UNNAMED = "(unnamed)"
 """What stands in a path for a range without text."""
@@ -146,19 +146,8 @@ def _with_categories(found: pl.DataFrame, categories: pl.DataFrame) -> pl.DataFr
 
 
 def _with_paths(nested: pl.DataFrame) -> pl.DataFrame:
-    """Add `path`, one level of the stack at a time."""
-    named = nested.select("index", "parent", "depth", pl.col("name").fill_null(UNNAMED))
-    above = named.filter(pl.col("depth") == 0).select("index", pl.col("name").alias("path"))
-    levels = [above]
-    for level in range(1, deepest(nested) + 1):
-        above = (
-            named.filter(pl.col("depth") == level)
-            .join(above, left_on="parent", right_on="index")
-            .select("index", pl.concat_str("path", "name", separator="/").alias("path"))
-        )
-        levels.append(above)
-    paths = pl.concat(levels).sort("index")["path"]
-    return nested.with_columns(paths).select(RANGES.schema.names())
+    paths = trail(nested, nested["name"].fill_null(UNNAMED), separator="/")
+    return nested.with_columns(paths.alias("path")).select(RANGES.schema.names())
 
 
 _COMPUTED = ("index", "parent", "depth", "path")

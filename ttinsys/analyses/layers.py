@@ -11,7 +11,7 @@ import polars as pl
 from parsers.schema import Column, Table
 from ttinsys.analyses.ranges import outside, share_of_all
 from ttinsys.analysis import Option, analysis
-from ttinsys.nesting import deepest, lift
+from ttinsys.nesting import lift, trail
 from ttinsys.nvtx import UNNAMED
 
 LAYERS = Table(
@@ -78,24 +78,14 @@ def _rolled_up(stacks: pl.DataFrame) -> pl.DataFrame:
     stacks = stacks.with_columns(
         lift(stacks, stacks["ops"]).alias("ops"), lift(stacks, stacks["self_ns"]).alias("total_ns")
     )
-    return stacks.join(_printed_order(stacks), on="index").sort("order").select(_ROLLED_UP.keys())
+    return stacks.sort(_printed_order(stacks)).select(_ROLLED_UP.keys())
 
 
-def _printed_order(stacks: pl.DataFrame) -> pl.DataFrame:
+def _printed_order(stacks: pl.DataFrame) -> pl.Series:
     """A key per row that sorts children under their parent, the longest total first."""
-    ranked = stacks.sort("total_ns", "cpu_ns", "path", descending=[True, True, False], nulls_last=True).select(
-        "index", "parent", "depth", pl.int_range(pl.len()).cast(pl.String).str.zfill(9).alias("order")
-    )
-    above = ranked.filter(pl.col("depth") == 0).select("index", "order")
-    levels = [above]
-    for level in range(1, deepest(stacks) + 1):
-        above = (
-            ranked.filter(pl.col("depth") == level)
-            .join(above, left_on="parent", right_on="index", suffix="_above")
-            .select("index", (pl.col("order_above") + pl.col("order")).alias("order"))
-        )
-        levels.append(above)
-    return pl.concat(levels)
+    ranked = stacks.sort("total_ns", "cpu_ns", "path", descending=[True, True, False], nulls_last=True)
+    rank = ranked.select("index", pl.int_range(pl.len()).cast(pl.String).str.zfill(9).alias("rank"))
+    return trail(stacks, rank.sort("index")["rank"])
 
 
 _ROLLED_UP = {

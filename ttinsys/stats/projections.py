@@ -7,9 +7,9 @@ import polars as pl
 from parsers import Trace
 from ttinsys.identity import pid_of, tid_of
 from ttinsys.launches import api_calls
-from ttinsys.nesting import calls_inside, deepest, nest
+from ttinsys.nesting import calls_inside, nest, trail
 from ttinsys.stats.launches import launches, outside
-from ttinsys.stats.nvtx_names import STYLE, finished, styled
+from ttinsys.stats.nvtx_names import finished, styled
 
 NEEDS = (("nvtx_events",), ("api_calls",), ("kernels", "memcpys", "memsets"))
 """Tables without which nothing is projected."""
@@ -59,15 +59,7 @@ def projections(trace: Trace) -> pl.DataFrame:
 
 
 def _stacks(nested: pl.DataFrame) -> pl.DataFrame:
-    """Add `parent_id` and `stack`, one level at a time."""
-    own = nested.select("index", "parent", "depth", "range_id")
-    above = own.filter(pl.col("depth") == 0).select("index", "range_id", pl.format(":{}", "range_id").alias("stack"))
-    levels = [above.select("index", pl.lit(None, pl.Int64).alias("parent_id"), "stack")]
-    for level in range(1, deepest(nested) + 1):
-        here = own.filter(pl.col("depth") == level).join(above, left_on="parent", right_on="index", suffix="_above")
-        here = here.with_columns(pl.format("{}:{}", "stack", "range_id").alias("stack"))
-        levels.append(here.select("index", pl.col("range_id_above").alias("parent_id"), "stack"))
-        above = here.select("index", "range_id", "stack")
-    return nested.join(pl.concat(levels), on="index", how="left").select(
-        "index", "parent", "global_tid", "name", STYLE, "start_ns", "end_ns", "range_id", "parent_id", "depth", "stack"
-    )
+    """Add `parent_id` and `stack`, and drop what is needed no more."""
+    ids = nested["range_id"]
+    stack = trail(nested, ":" + ids.cast(pl.String))
+    return nested.with_columns(ids.gather(nested["parent"]).alias("parent_id"), stack.alias("stack")).drop("row_id")
