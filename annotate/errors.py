@@ -1,0 +1,21 @@
+"""Errors of the annotation layer. Each message is one line that says what, where, and what to do."""
+
+
+class AnnotateError(Exception):
+    """Whatever annotation or its commands cannot do."""
+
+
+class UnknownModel(AnnotateError):
+    """A name that is not among the models."""
+
+
+class ImpossibleRequest(AnnotateError):
+    """A size, device or option that the model or the machine does not have."""
+
+
+class MissingPackage(AnnotateError):
+    """A package or program that is not installed."""
+
+
+class NothingRecorded(AnnotateError):
+    """A capture that should hold ranges and holds none, or not all."""
