@@ -31,7 +31,7 @@ TINY = {
         intermediate_size=88,
         num_hidden_layers=2,
         num_attention_heads=4,
-        num_key_value_heads=2,
+        num_key_value_heads=4,
         max_position_embeddings=64,
     ),
 }
@@ -94,6 +94,7 @@ MODELS = (
         name="llama2-70b",
         title="Llama 2 70B",
         full=LARGE,
+        tiny={"model": TINY["model"].but(num_key_value_heads=2)},
         parameters={"model": 68_976_648_192},
         source="https://huggingface.co/meta-llama/Llama-2-70b-hf",
     ),

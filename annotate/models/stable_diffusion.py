@@ -33,6 +33,8 @@ FULL = {
             "num_attention_heads": 12,
             "max_position_embeddings": 77,
             "projection_dim": 768,
+            "bos_token_id": 0,
+            "eos_token_id": 2,
         },
     ),
     "tokenizer": Part("annotate.models.tokenizers.clip"),

@@ -1,0 +1,95 @@
+"""AnimateDiff: Stable Diffusion 1.5 whose U-Net has a motion module, attention over frames, after every block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from annotate.models import stable_diffusion
+from annotate.models.spec import Model, Part, Request
+
+FULL = {
+    "unet": Part(
+        "diffusers.UNetMotionModel",
+        {
+            "sample_size": 64,
+            "cross_attention_dim": 768,
+            "num_attention_heads": 8,
+            "motion_num_attention_heads": 8,
+            "motion_max_seq_length": 32,
+            "use_motion_mid_block": True,
+        },
+    ),
+    "vae": stable_diffusion.FULL["vae"],
+    "text_encoder": stable_diffusion.FULL["text_encoder"],
+    "tokenizer": stable_diffusion.FULL["tokenizer"],
+    "scheduler": Part(
+        "diffusers.DDIMScheduler",
+        {
+            "beta_start": 0.00085,
+            "beta_end": 0.012,
+            "beta_schedule": "linear",
+            "clip_sample": False,
+            "set_alpha_to_one": False,
+            "steps_offset": 1,
+            "timestep_spacing": "linspace",
+        },
+    ),
+}
+
+TINY = {
+    "unet": FULL["unet"].but(
+        sample_size=16,
+        block_out_channels=(8, 16, 16, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        cross_attention_dim=24,
+        num_attention_heads=2,
+        motion_num_attention_heads=2,
+    ),
+    "vae": stable_diffusion.TINY["vae"],
+    "text_encoder": stable_diffusion.TINY["text_encoder"],
+    "tokenizer": stable_diffusion.TINY["tokenizer"],
+    "scheduler": FULL["scheduler"],
+}
+
+
+def assemble(parts: Mapping[str, Any]) -> Any:
+    """An `AnimateDiffPipeline` around a U-Net that holds its motion modules already, so that none is rebuilt."""
+    from diffusers import AnimateDiffPipeline
+
+    return AnimateDiffPipeline(**parts, motion_adapter=None)
+
+
+def generate(pipeline: Any, request: Request) -> Any:
+    """One batch of clips."""
+    return pipeline(
+        request.prompts,
+        height=request.height,
+        width=request.width,
+        num_frames=request.frames,
+        num_inference_steps=request.steps,
+        generator=request.generator(),
+        output_type="pt",
+    )
+
+
+MODELS = (
+    Model(
+        name="animatediff",
+        title="AnimateDiff v1.5-2",
+        full=FULL,
+        tiny=TINY,
+        assemble=assemble,
+        generate=generate,
+        requests={
+            "full": Request(steps=25, height=512, width=512, frames=16),
+            "tiny": Request(steps=2, height=128, width=128, frames=6),
+        },
+        parameters={"unet": 0, "vae": 83_653_863, "text_encoder": 123_060_480},
+        source="https://huggingface.co/guoyww/animatediff-motion-adapter-v1-5-2",
+        note="The motion adapter's modules are part of the U-Net, where the pipeline copies them in any case; they have "
+        "positions for 32 frames.",
+        pretrained="diffusers.AnimateDiffPipeline",
+    ),
+)

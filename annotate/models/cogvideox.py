@@ -1,0 +1,140 @@
+"""CogVideoX: a diffusion transformer with one joint attention over text, space and time, and a causal 3D VAE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from annotate.models.spec import Model, Part, Request
+
+FULL = {
+    "transformer": Part(
+        "diffusers.CogVideoXTransformer3DModel",
+        {
+            "num_layers": 30,
+            "num_attention_heads": 30,
+            "attention_head_dim": 64,
+            "sample_width": 90,
+            "sample_height": 60,
+            "sample_frames": 49,
+            "text_embed_dim": 4096,
+            "max_text_seq_length": 226,
+        },
+    ),
+    "vae": Part(
+        "diffusers.AutoencoderKLCogVideoX",
+        {
+            "block_out_channels": (128, 256, 256, 512),
+            "layers_per_block": 3,
+            "latent_channels": 16,
+            "scaling_factor": 1.15258426,
+        },
+    ),
+    "text_encoder": Part(
+        "transformers.T5EncoderModel",
+        {
+            "vocab_size": 32128,
+            "d_model": 4096,
+            "d_kv": 64,
+            "d_ff": 10240,
+            "num_layers": 24,
+            "num_heads": 64,
+            "feed_forward_proj": "gated-gelu",
+        },
+    ),
+    "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 226}),
+    "scheduler": Part(
+        "diffusers.CogVideoXDDIMScheduler",
+        {
+            "clip_sample": False,
+            "prediction_type": "v_prediction",
+            "rescale_betas_zero_snr": True,
+            "snr_shift_scale": 3.0,
+            "timestep_spacing": "trailing",
+        },
+    ),
+}
+
+TINY = {
+    "transformer": FULL["transformer"].but(
+        num_layers=2,
+        num_attention_heads=2,
+        attention_head_dim=16,
+        time_embed_dim=16,
+        sample_width=12,
+        sample_height=8,
+        sample_frames=17,
+        text_embed_dim=24,
+        max_text_seq_length=13,
+    ),
+    "vae": FULL["vae"].but(
+        block_out_channels=(8, 8, 8, 16), layers_per_block=1, norm_num_groups=4, sample_height=64, sample_width=96
+    ),
+    "text_encoder": FULL["text_encoder"].but(
+        vocab_size=100, d_model=24, d_kv=8, d_ff=48, num_layers=2, num_heads=2
+    ),
+    "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 13, "vocabulary": 100}),
+    "scheduler": FULL["scheduler"],
+}
+
+
+def assemble(parts: Mapping[str, Any]) -> Any:
+    """A `CogVideoXPipeline`."""
+    from diffusers import CogVideoXPipeline
+
+    return CogVideoXPipeline(**parts)
+
+
+def generate(pipeline: Any, request: Request) -> Any:
+    """One batch of clips."""
+    return pipeline(
+        request.prompts,
+        height=request.height,
+        width=request.width,
+        num_frames=request.frames,
+        num_inference_steps=request.steps,
+        generator=request.generator(),
+        max_sequence_length=pipeline.transformer.config.max_text_seq_length,
+        output_type="pt",
+    )
+
+
+_2B = Model(
+    name="cogvideox-2b",
+    title="CogVideoX 2B",
+    full=FULL,
+    tiny=TINY,
+    assemble=assemble,
+    generate=generate,
+    requests={
+        "full": Request(steps=50, height=480, width=720, frames=49),
+        "tiny": Request(steps=2, height=64, width=96, frames=17),
+    },
+    parameters={"transformer": 0, "vae": 0, "text_encoder": 0},
+    source="https://huggingface.co/THUDM/CogVideoX-2b",
+    note="Frames should be one more than a multiple of eight: the VAE makes four of each latent frame but the first.",
+    multiple_of={"full": 16, "tiny": 16},
+    pretrained="diffusers.CogVideoXPipeline",
+)
+
+_5B_CHANGES = {"use_rotary_positional_embeddings": True}
+_5B_SCHEDULER = Part("diffusers.CogVideoXDPMScheduler", {**FULL["scheduler"].config, "snr_shift_scale": 1.0})
+
+MODELS = (
+    _2B,
+    replace(
+        _2B,
+        name="cogvideox-5b",
+        title="CogVideoX 5B",
+        full={
+            **FULL,
+            "transformer": FULL["transformer"].but(num_layers=42, num_attention_heads=48, **_5B_CHANGES),
+            "vae": FULL["vae"].but(scaling_factor=0.7),
+            "scheduler": _5B_SCHEDULER,
+        },
+        tiny={**TINY, "transformer": TINY["transformer"].but(**_5B_CHANGES), "scheduler": _5B_SCHEDULER},
+        parameters={"transformer": 0, "vae": 0, "text_encoder": 0},
+        source="https://huggingface.co/THUDM/CogVideoX-5b",
+    ),
+)

@@ -1,0 +1,118 @@
+"""ModelScope's text-to-video: a U-Net with a temporal convolution after every ResNet block and a temporal attention
+after every spatial one; it stands for Make-A-Video."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from annotate.models.spec import Model, Part, Request
+
+FULL = {
+    "unet": Part(
+        "diffusers.UNet3DConditionModel",
+        {"sample_size": 32, "cross_attention_dim": 1024, "attention_head_dim": 64},
+    ),
+    "vae": Part(
+        "diffusers.AutoencoderKL",
+        {
+            "sample_size": 512,
+            "block_out_channels": (128, 256, 512, 512),
+            "layers_per_block": 2,
+            "down_block_types": ("DownEncoderBlock2D",) * 4,
+            "up_block_types": ("UpDecoderBlock2D",) * 4,
+            "latent_channels": 4,
+        },
+    ),
+    "text_encoder": Part(
+        "transformers.CLIPTextModel",
+        {
+            "vocab_size": 49408,
+            "hidden_size": 1024,
+            "intermediate_size": 4096,
+            "num_hidden_layers": 23,
+            "num_attention_heads": 16,
+            "max_position_embeddings": 77,
+            "hidden_act": "gelu",
+            "projection_dim": 512,
+        },
+    ),
+    "tokenizer": Part("annotate.models.tokenizers.clip"),
+    "scheduler": Part(
+        "diffusers.DDIMScheduler",
+        {
+            "beta_start": 0.00085,
+            "beta_end": 0.012,
+            "beta_schedule": "scaled_linear",
+            "clip_sample": False,
+            "set_alpha_to_one": False,
+            "steps_offset": 1,
+        },
+    ),
+}
+
+TINY = {
+    "unet": FULL["unet"].but(
+        sample_size=16,
+        block_out_channels=(8, 16, 16, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        cross_attention_dim=24,
+        attention_head_dim=4,
+    ),
+    "vae": FULL["vae"].but(sample_size=128, block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4),
+    "text_encoder": FULL["text_encoder"].but(
+        vocab_size=100,
+        hidden_size=24,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=13,
+        bos_token_id=98,
+        eos_token_id=99,
+    ),
+    "tokenizer": Part("annotate.models.tokenizers.clip", {"length": 13, "vocabulary": 100}),
+    "scheduler": FULL["scheduler"],
+}
+
+
+def assemble(parts: Mapping[str, Any]) -> Any:
+    """A `TextToVideoSDPipeline`."""
+    from diffusers import TextToVideoSDPipeline
+
+    return TextToVideoSDPipeline(**parts)
+
+
+def generate(pipeline: Any, request: Request) -> Any:
+    """One batch of clips."""
+    return pipeline(
+        request.prompts,
+        height=request.height,
+        width=request.width,
+        num_frames=request.frames,
+        num_inference_steps=request.steps,
+        generator=request.generator(),
+        output_type="pt",
+    )
+
+
+MODELS = (
+    Model(
+        name="make-a-video",
+        title="ModelScope text-to-video 1.7B",
+        study="Make-A-Video",
+        full=FULL,
+        tiny=TINY,
+        assemble=assemble,
+        generate=generate,
+        requests={
+            "full": Request(steps=50, height=256, width=256, frames=16),
+            "tiny": Request(steps=2, height=128, width=128, frames=6),
+        },
+        parameters={"unet": 0, "vae": 83_653_863, "text_encoder": 0},
+        source="https://huggingface.co/ali-vilab/text-to-video-ms-1.7b",
+        note="ModelScope 1.7B stands in for Make-A-Video, whose weights are not public; like it, it factors attention "
+        "and convolution into space and time.",
+        pretrained="diffusers.TextToVideoSDPipeline",
+    ),
+)

@@ -1,0 +1,77 @@
+"""Phenaki: a transformer unmasks the tokens of a whole clip; a decoder attends to them over time and then over space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from annotate.models.spec import Model, Part, Request
+
+FULL = {
+    "text_encoder": Part(
+        "transformers.T5EncoderModel",
+        {
+            "vocab_size": 32128,
+            "d_model": 4096,
+            "d_kv": 64,
+            "d_ff": 10240,
+            "num_layers": 24,
+            "num_heads": 64,
+            "feed_forward_proj": "gated-gelu",
+        },
+    ),
+    "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 128}),
+    "transformer": Part("annotate.models.phenaki_pipeline.MaskGitTransformer"),
+    "vqvae": Part("annotate.models.phenaki_pipeline.CViViTDecoder"),
+    "scheduler": Part("diffusers.AmusedScheduler", {"mask_token_id": 8192}),
+}
+
+TINY = {
+    "text_encoder": FULL["text_encoder"].but(vocab_size=100, d_model=24, d_kv=12, d_ff=48, num_layers=2, num_heads=2),
+    "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 13, "vocabulary": 100}),
+    "transformer": FULL["transformer"].but(
+        codebook_size=64, hidden_size=32, num_layers=2, num_attention_heads=2, text_dim=24
+    ),
+    "vqvae": FULL["vqvae"].but(codebook_size=64, code_dim=8, hidden_size=16, num_layers=2, num_attention_heads=2),
+    "scheduler": Part("diffusers.AmusedScheduler", {"mask_token_id": 64}),
+}
+
+
+def assemble(parts: Mapping[str, Any]) -> Any:
+    """A `PhenakiPipeline`."""
+    from annotate.models.phenaki_pipeline import PhenakiPipeline
+
+    return PhenakiPipeline(**parts)
+
+
+def generate(pipeline: Any, request: Request) -> Any:
+    """One batch of clips."""
+    return pipeline(
+        request.prompts,
+        frames=request.frames,
+        height=request.height,
+        width=request.width,
+        num_inference_steps=request.steps,
+        generator=request.generator(),
+    )
+
+
+MODELS = (
+    Model(
+        name="phenaki",
+        title="Phenaki",
+        study="Phenaki",
+        full=FULL,
+        tiny=TINY,
+        assemble=assemble,
+        generate=generate,
+        requests={
+            "full": Request(steps=24, height=128, width=128, frames=11),
+            "tiny": Request(steps=2, height=32, width=32, frames=9),
+        },
+        parameters={"text_encoder": 4_762_310_656, "transformer": 2_056_847_360, "vqvae": 34_383_936},
+        source="https://arxiv.org/abs/2210.02399",
+        note="Phenaki is not public: this is built after the paper. Its text encoder is taken to be T5-XXL; heads, "
+        "codes, positions and the number of steps are not verified.",
+    ),
+)

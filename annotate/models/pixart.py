@@ -1,0 +1,115 @@
+"""PixArt-alpha XL/2 at 1024 pixels: a plain diffusion transformer, self- and then cross-attention in every block.
+
+Its T5-XXL has nearly eight times the parameters of its denoiser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from annotate.models.spec import Model, Part, Request
+
+FULL = {
+    "transformer": Part(
+        "diffusers.PixArtTransformer2DModel",
+        {
+            "sample_size": 128,
+            "patch_size": 2,
+            "in_channels": 4,
+            "out_channels": 8,
+            "num_layers": 28,
+            "num_attention_heads": 16,
+            "attention_head_dim": 72,
+            "cross_attention_dim": 1152,
+            "caption_channels": 4096,
+        },
+    ),
+    "vae": Part(
+        "diffusers.AutoencoderKL",
+        {
+            "sample_size": 256,
+            "block_out_channels": (128, 256, 512, 512),
+            "layers_per_block": 2,
+            "down_block_types": ("DownEncoderBlock2D",) * 4,
+            "up_block_types": ("UpDecoderBlock2D",) * 4,
+            "latent_channels": 4,
+        },
+    ),
+    "text_encoder": Part(
+        "transformers.T5EncoderModel",
+        {
+            "vocab_size": 32128,
+            "d_model": 4096,
+            "d_kv": 64,
+            "d_ff": 10240,
+            "num_layers": 24,
+            "num_heads": 64,
+            "feed_forward_proj": "gated-gelu",
+            "tie_word_embeddings": False,
+        },
+    ),
+    "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 120}),
+    "scheduler": Part("diffusers.DPMSolverMultistepScheduler"),
+}
+
+TINY = {
+    # sample_size stays: it is what turns on the embeddings of resolution and aspect ratio, in model and pipeline.
+    "transformer": FULL["transformer"].but(
+        num_layers=2,
+        num_attention_heads=2,
+        attention_head_dim=12,
+        cross_attention_dim=24,
+        caption_channels=32,
+    ),
+    "vae": FULL["vae"].but(sample_size=128, block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4),
+    "text_encoder": FULL["text_encoder"].but(vocab_size=100, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4),
+    "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 13, "vocabulary": 100}),
+    "scheduler": FULL["scheduler"],
+}
+
+
+def assemble(parts: Mapping[str, Any]) -> Any:
+    """A `PixArtAlphaPipeline`."""
+    from diffusers import PixArtAlphaPipeline
+
+    return PixArtAlphaPipeline(**parts)
+
+
+def generate(pipeline: Any, request: Request) -> Any:
+    """One batch of pictures, made at the size asked for, and not at the nearest of training and then resized."""
+    return pipeline(
+        request.prompts,
+        height=request.height,
+        width=request.width,
+        num_inference_steps=request.steps,
+        max_sequence_length=min(120, pipeline.tokenizer.model_max_length),
+        use_resolution_binning=False,
+        clean_caption=False,
+        generator=request.generator(),
+        output_type="pt",
+    )
+
+
+MODELS = (
+    Model(
+        name="pixart",
+        title="PixArt-alpha XL/2 1024",
+        full=FULL,
+        tiny=TINY,
+        assemble=assemble,
+        generate=generate,
+        requests={
+            "full": Request(steps=20, height=1024, width=1024),
+            "tiny": Request(steps=2, height=128, width=128),
+        },
+        parameters={
+            "transformer": 611_349_152,
+            "vae": 83_653_863,
+            "text_encoder": 4_762_310_656,
+        },
+        source="https://huggingface.co/PixArt-alpha/PixArt-XL-2-1024-MS",
+        multiple_of={"full": 16, "tiny": 16},
+        pretrained="diffusers.PixArtAlphaPipeline",
+    ),
+)

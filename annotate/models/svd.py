@@ -1,0 +1,127 @@
+"""Stable Video Diffusion: an image becomes a clip; every spatial ResNet and transformer block of its U-Net, and every
+ResNet block of its decoder, has a temporal twin, and attention to the image has a single key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from annotate.models.spec import Model, Part, Request
+
+FULL = {
+    "unet": Part(
+        "diffusers.UNetSpatioTemporalConditionModel",
+        {"sample_size": 96, "num_attention_heads": (5, 10, 20, 20), "num_frames": 25},
+    ),
+    "vae": Part(
+        "diffusers.AutoencoderKLTemporalDecoder",
+        {
+            "sample_size": 768,
+            "block_out_channels": (128, 256, 512, 512),
+            "layers_per_block": 2,
+            "down_block_types": ("DownEncoderBlock2D",) * 4,
+            "latent_channels": 4,
+        },
+    ),
+    "image_encoder": Part(
+        "transformers.CLIPVisionModelWithProjection",
+        {
+            "hidden_size": 1280,
+            "intermediate_size": 5120,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 16,
+            "image_size": 224,
+            "patch_size": 14,
+            "hidden_act": "gelu",
+            "projection_dim": 1024,
+        },
+    ),
+    "feature_extractor": Part("transformers.CLIPImageProcessor"),
+    "scheduler": Part(
+        "diffusers.EulerDiscreteScheduler",
+        {
+            "beta_start": 0.00085,
+            "beta_end": 0.012,
+            "beta_schedule": "scaled_linear",
+            "prediction_type": "v_prediction",
+            "sigma_max": 700.0,
+            "sigma_min": 0.002,
+            "steps_offset": 1,
+            "timestep_spacing": "leading",
+            "timestep_type": "continuous",
+            "use_karras_sigmas": True,
+        },
+    ),
+}
+
+TINY = {
+    # Both autoencoder and U-Net divide their channels into 32 groups, whatever the configuration says.
+    "unet": FULL["unet"].but(
+        sample_size=16,
+        block_out_channels=(32, 64, 64, 64),
+        layers_per_block=1,
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=24,
+        cross_attention_dim=24,
+        num_attention_heads=(2, 4, 4, 4),
+        num_frames=6,
+    ),
+    "vae": FULL["vae"].but(sample_size=128, block_out_channels=(32, 32, 32, 32), layers_per_block=1),
+    "image_encoder": FULL["image_encoder"].but(
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        patch_size=32,
+        projection_dim=24,
+    ),
+    "feature_extractor": FULL["feature_extractor"],
+    "scheduler": FULL["scheduler"],
+}
+
+
+def assemble(parts: Mapping[str, Any]) -> Any:
+    """A `StableVideoDiffusionPipeline`."""
+    from diffusers import StableVideoDiffusionPipeline
+
+    return StableVideoDiffusionPipeline(**parts)
+
+
+def generate(pipeline: Any, request: Request) -> Any:
+    """One batch of clips, each of a picture of noise, of the size asked for."""
+    import torch
+    from PIL import Image
+
+    generator = request.generator()
+    pixels = torch.randint(
+        256, (request.batch, request.height, request.width, 3), generator=generator, dtype=torch.uint8
+    )
+    return pipeline(
+        [Image.fromarray(picture.numpy()) for picture in pixels],
+        height=request.height,
+        width=request.width,
+        num_frames=request.frames,
+        num_inference_steps=request.steps,
+        generator=generator,
+        output_type="pt",
+    )
+
+
+MODELS = (
+    Model(
+        name="svd",
+        title="Stable Video Diffusion XT",
+        full=FULL,
+        tiny=TINY,
+        assemble=assemble,
+        generate=generate,
+        requests={
+            "full": Request(steps=25, height=576, width=1024, frames=25),
+            "tiny": Request(steps=2, height=128, width=128, frames=6),
+        },
+        parameters={"unet": 0, "vae": 0, "image_encoder": 0},
+        source="https://huggingface.co/stabilityai/stable-video-diffusion-img2vid-xt",
+        note="Takes a picture and no prompt; all frames are decoded at once, as the pipeline does by default.",
+        pretrained="diffusers.StableVideoDiffusionPipeline",
+    ),
+)
