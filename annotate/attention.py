@@ -88,9 +88,7 @@ class Core(Wrapper):
     def prepare(self, around: ModuleLabel, query: Any, key: Any, value: Any) -> Any:
         """What to push for a core with these tensors in this module."""
         role = around.attention or (around.role if around.role in ATTENTION_ROLES else "self_attention")
-        label = ModuleLabel(
-            f"{around.name}.{CORE}", role, self.kind, around.component, attention=role, level="block"
-        )
+        label = ModuleLabel(f"{around.name}.{CORE}", role, self.kind, around.component, attention=role, level="block")
         self.tracer.add(label)
         length = 1 if self.heads_last else -2
         values = {

@@ -64,8 +64,9 @@ def build(model: Model, size: Size, *, device: str = "cpu", dtype: torch.dtype |
         seed: of the weights.
     """
     parts: dict[str, Any] = {}
-    with torch.device(device), _default_dtype(dtype), _WithoutFilling():
-        for name, part in model.parts(size).items():
+    for name, part in model.parts(size).items():
+        # Schedulers and tokenizers keep their tables on the CPU, as `from_pretrained(...).to(device)` leaves them.
+        with torch.device(device if name in model.parameters else "cpu"), _default_dtype(dtype), _WithoutFilling():
             parts[name] = part.build()
     generator = None if device == "meta" else torch.Generator(device).manual_seed(seed)
     for part in parts.values():
@@ -81,4 +82,5 @@ def fill(module: nn.Module, generator: torch.Generator) -> None:
     for owner in module.modules():
         scales = "norm" in type(owner).__name__.lower()
         for name, parameter in owner.named_parameters(recurse=False):
-            parameter.data.normal_(1.0 if scales and name == "weight" else 0.0, DEVIATION, generator=generator)
+            mean = 1.0 if scales and name in {"weight", "gamma"} else 0.0
+            parameter.data.normal_(mean, DEVIATION, generator=generator)

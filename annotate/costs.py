@@ -83,9 +83,7 @@ def leaf_cost(module: nn.Module, inputs: Sequence[torch.Tensor], output: torch.T
     return Cost(flops, size_of([*inputs, output, *module.parameters(recurse=False)]))
 
 
-def attention_cost(
-    q_BHSD: Sequence[int], k_BHSD: Sequence[int], v_BHSD: Sequence[int], *, itemsize: int
-) -> Cost:
+def attention_cost(q_BHSD: Sequence[int], k_BHSD: Sequence[int], v_BHSD: Sequence[int], *, itemsize: int) -> Cost:
     """Cost of the core of attention, from scores to weighted values: 2 B H Nq Nk (D + Dv) operations.
 
     Args:

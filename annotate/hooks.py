@@ -74,9 +74,7 @@ def annotate(
         annotation.detach()
 
 
-def attach(
-    target: Any, *, granularity: str = "leaf", backend: Backend | None = None, name: str = ""
-) -> Annotation:
+def attach(target: Any, *, granularity: str = "leaf", backend: Backend | None = None, name: str = "") -> Annotation:
     """As `annotate`, until `detach` is called on what is returned."""
     if granularity not in LEVELS:
         raise AnnotateError(f"no granularity {granularity}: there are {', '.join(LEVELS)}")

@@ -76,8 +76,10 @@ FIELDS: Mapping[str, str] = {
 FIRST_CALL = 1000
 """Calls are numbered from here on: smaller categories are roles."""
 
-_PREFIX = "ttinsys/"
-_CURRENT = f"{_PREFIX}{VERSION} "
+PREFIX = "ttinsys/"
+"""What the text of every mark of ours begins with, whatever its version."""
+
+_CURRENT = f"{PREFIX}{VERSION} "
 CALL_TEXT = f"{_CURRENT}call"
 """Text of the mark that gives the range around it its call."""
 
@@ -148,8 +150,8 @@ def parse_field(text: str) -> str | None:
 
 def version_of(text: str) -> int | None:
     """Version of the format of a mark; None where the text is none of ours."""
-    number, _, _ = text.removeprefix(_PREFIX).partition(" ")
-    return int(number) if text.startswith(_PREFIX) and number.isascii() and number.isdigit() else None
+    number, _, _ = text.removeprefix(PREFIX).partition(" ")
+    return int(number) if text.startswith(PREFIX) and number.isascii() and number.isdigit() else None
 
 
 def _json_after(prefix: str, text: str) -> dict[str, Any] | None:

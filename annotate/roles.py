@@ -15,7 +15,12 @@ from typing import Any
 from torch import nn
 
 TEMPORAL_CLASSES = frozenset(
-    {"TransformerTemporalModel", "AnimateDiffTransformer3D", "TemporalBasicTransformerBlock", "TransformerSpatioTemporalModel"}
+    {
+        "TransformerTemporalModel",
+        "AnimateDiffTransformer3D",
+        "TemporalBasicTransformerBlock",
+        "TransformerSpatioTemporalModel",
+    }
 )
 TEMPORAL_NAMES = frozenset({"temp_attentions", "motion_modules", "temporal_transformer_blocks", "transformer_in"})
 _SPATIAL_NAMES = frozenset({"transformer_blocks"})
@@ -23,8 +28,14 @@ _PROJECTIONS = ("to_q", "q_proj", "q", "query", "to_qkv", "qkv", "Wqkv", "query_
 _VIDEO = re.compile(r"3D|Video|Wan|Mochi|LTX|Temporal|Motion")
 _ATTENTION = re.compile(r"Attention|Attn")
 _RESAMPLE = re.compile(r"(Up|Down)[sS]ampl|Upsample|Downsample|[rR]esample")
-_NORMS = (("group_norm", re.compile(r"GroupNorm|SpatialNorm")), ("rms_norm", re.compile(r"RMS_?[nN]orm|T5LayerNorm|UMT5LayerNorm")), ("layer_norm", re.compile(r"[nN]orm")))
-_ACTIVATION = re.compile(r"SiLU|GELU|GEGLU|GLU|ReLU|Sigmoid|Tanh|Softmax|Mish|Swish|Activation|ELU|QuickGELU", re.IGNORECASE)
+_NORMS = (
+    ("group_norm", re.compile(r"GroupNorm|SpatialNorm")),
+    ("rms_norm", re.compile(r"RMS_?[nN]orm|T5LayerNorm|UMT5LayerNorm")),
+    ("layer_norm", re.compile(r"[nN]orm")),
+)
+_ACTIVATION = re.compile(
+    r"SiLU|GELU|GEGLU|GLU|ReLU|Sigmoid|Tanh|Softmax|Mish|Swish|Activation|ELU|QuickGELU", re.IGNORECASE
+)
 _ROPE = re.compile(r"Rot[a]?ry|Rope|RoPE|PosEmbed3D")
 _EMBEDDING = re.compile(r"Embed|Timesteps|Quantizer|Positional|PosEmb|Pooling")
 

@@ -29,9 +29,7 @@ class Steps(threading.local):
         component: part of the pipeline that takes the steps.
     """
 
-    def __init__(
-        self, tracer: Tracer, prefix: str, guided: Callable[[], bool], component: str | None = None
-    ) -> None:
+    def __init__(self, tracer: Tracer, prefix: str, guided: Callable[[], bool], component: str | None = None) -> None:
         self.tracer = tracer
         self.step = ModuleLabel(prefix + STEP, cls=STEP, component=component, level="step")
         self.guidance = ModuleLabel(prefix + GUIDANCE, cls=GUIDANCE, component="denoiser", level="stage")

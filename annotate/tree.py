@@ -1,7 +1,7 @@
 """What of a pipeline gets ranges: its components, their blocks and their leaves, each with its label.
 
-    for site in sites(pipeline):
-        print(site.label.name, site.label.role)
+for site in sites(pipeline):
+    print(site.label.name, site.label.role)
 """
 
 from __future__ import annotations

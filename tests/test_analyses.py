@@ -53,8 +53,8 @@ def test_layers_are_a_tree_with_the_rest_by_reason(tmp_path: Path) -> None:
     assert frame.select("path", "name", "depth", "instances", "ops", "self_ns", "total_ns", "cpu_ns").rows() == [
         ("step", "step", 0, 2, 8, 10, 450, 1800),
         ("step/unet", "unet", 1, 2, 6, 40, 440, 1400),
-        ("step/unet/unet.attn", "unet.attn", 2, 2, 2, 200, 200, 200),
-        ("step/unet/unet.conv", "unet.conv", 2, 2, 2, 200, 200, 200),
+        ("step/unet/attn", "attn", 2, 2, 2, 200, 200, 200),
+        ("step/unet/conv", "conv", 2, 2, 2, 200, 200, 200),
         (None, "(launched_before_capture)", 0, None, 1, 40, 40, None),
         (None, "(no_range_open)", 0, None, 1, 10, 10, None),
     ]

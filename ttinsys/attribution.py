@@ -19,7 +19,9 @@ from parsers.tables import COPY_KINDS
 from ttinsys.graphs import capture_sites
 from ttinsys.identity import pid_of, process_of, tid_of
 from ttinsys.launches import IDENTITY, api_calls, with_calls
-from ttinsys.nesting import innermost
+from ttinsys.labels import LABELS
+from ttinsys.labels import NAMES as LABEL_NAMES
+from ttinsys.nesting import extended, inherited, innermost
 from ttinsys.nvtx import UNNAMED, ranges
 from ttinsys.operators import classify
 
@@ -60,6 +62,9 @@ OPS = Table(
     Column("depth", pl.UInt32, "number of ranges around the innermost one"),
     Column("domain", pl.String, "NVTX domain of the innermost range; null for the default one"),
     Column("attributed_by", pl.String, "how the range was found, or why there is none: see `REASONS`"),
+    Column("module", pl.String, "name of the innermost annotated range; null where there is none"),
+    Column("module_id", pl.Int64, "its RangeId: the call to which `flops` and `bytes` belong, once for all operations"),
+    *LABELS,
     doc="one row per GPU operation",
 )
 
@@ -102,7 +107,7 @@ def _attributed(trace: Trace, wanted: set[str]) -> pl.DataFrame:
     else:
         ops = _some(operations, used).collect()
     if by_range:
-        ops = _in_ranges(trace, ops, paths="path" in wanted)
+        ops = _in_ranges(trace, ops, wanted)
     for column in wanted & _STRINGS.keys():
         ops = _with_strings(trace, ops, column)
     return ops.select(expression.alias(name) for name, expression in output.items())
@@ -113,7 +118,8 @@ def _some(frame: pl.LazyFrame, names: set[str]) -> pl.LazyFrame:
 
 
 _STRINGS = {"kernel": "name_id", "kernel_short": "short_name_id", "operator": "name_id", "api": "api_name_id"}
-_FROM_RANGE = frozenset({"range_id", "range", "path", "depth", "domain", "attributed_by"})
+_FROM_MODULE = frozenset({"module", "module_id", *LABEL_NAMES})
+_FROM_RANGE = frozenset({"range_id", "range", "path", "depth", "domain", "attributed_by", *_FROM_MODULE})
 _FROM_CALL = frozenset({"tid", "api", "api_start_ns", "api_duration_ns", "queue_ns"})
 
 
@@ -147,10 +153,11 @@ def _launched(operations: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
     return ops.join(first, on="global_pid", how="left", maintain_order="left")
 
 
-def _in_ranges(trace: Trace, ops: pl.DataFrame, *, paths: bool) -> pl.DataFrame:
-    """Add the columns of the innermost range, and how it was found."""
-    columns = ["start_ns", "end_ns", "global_tid", "parent", "range_id", "name", "depth", "domain"]
-    nested = ranges(trace).select(*columns, *(["path"] if paths else [])).collect()
+def _in_ranges(trace: Trace, ops: pl.DataFrame, wanted: set[str]) -> pl.DataFrame:
+    """Add the columns of the innermost range, of the innermost annotated one, and how they were found."""
+    own = ["range_id", "name", "depth", "domain", *({"path"} & wanted)]
+    labels = LABEL_NAMES if not wanted.isdisjoint(_FROM_MODULE) else ()
+    nested = ranges(trace).select("start_ns", "end_ns", "global_tid", "parent", *own, *labels).collect()
     at = innermost(nested, ops["global_tid"], ops["api_start_ns"])
     how = pl.repeat("launch", ops.height, dtype=pl.String, eager=True)
     if trace.has("graph_nodes"):
@@ -163,9 +170,18 @@ def _in_ranges(trace: Trace, ops: pl.DataFrame, *, paths: bool) -> pl.DataFrame:
         made_at = innermost(nested, captured["capture_tid"], captured["capture_ns"])
         how = how.set(made_at.is_not_null(), "graph_capture")
         at = made_at.zip_with(made_at.is_not_null(), at)
-    found = nested.drop("start_ns", "end_ns", "global_tid", "parent")[at]
+    found = nested.select(own)[at]
     named = found.with_columns(pl.when(at.is_not_null()).then(pl.col("name").fill_null(UNNAMED)).alias("name"))
-    return ops.hstack(named.rename({"name": "range"})).with_columns(how.alias("_how"))
+    ops = ops.hstack(named.rename({"name": "range"})).with_columns(how.alias("_how"))
+    return ops.hstack(_in_modules(nested, at)) if labels else ops
+
+
+def _in_modules(nested: pl.DataFrame, at: pl.Series) -> pl.DataFrame:
+    """The columns of the innermost annotated range; libraries open ranges of their own inside it."""
+    position = pl.int_range(nested.height, dtype=pl.UInt32, eager=True)
+    module = inherited(nested, position.zip_with(nested["role"].is_not_null(), pl.Series([None], dtype=pl.UInt32)))
+    holder = extended(module, None).gather(at.fill_null(nested.height))
+    return nested.select(pl.col("name").alias("module"), pl.col("range_id").alias("module_id"), *LABEL_NAMES)[holder]
 
 
 def _with_strings(trace: Trace, ops: pl.DataFrame, column: str) -> pl.DataFrame:

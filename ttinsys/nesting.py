@@ -208,6 +208,23 @@ def sink(nested: pl.DataFrame, flags: pl.Series) -> pl.Series:
     return flags.slice(0, none)
 
 
+def inherited(nested: pl.DataFrame, values: pl.Series) -> pl.Series:
+    """Each range's value, or where that is null, the one of the nearest range around it that has one.
+
+    Args:
+        nested: `parent`, as `nest` returns it.
+        values: one per range, in the same order.
+    """
+    none = nested.height
+    hop = extended(nested["parent"].fill_null(none), none)
+    values = extended(values, None)
+    # After each round, `values` is the nearest one of all ancestors nearer than `hop`, and `hop` is twice as far.
+    while (hop != none).any():
+        values = values.zip_with(values.is_not_null(), values.gather(hop))
+        hop = hop.gather(hop)
+    return values.slice(0, none)
+
+
 def deepest(nested: pl.DataFrame) -> int:
     """The greatest `depth`; 0 where there is no range."""
     deepest = nested["depth"].max()

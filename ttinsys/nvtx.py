@@ -12,10 +12,13 @@ from collections.abc import Sequence
 import polars as pl
 
 from parsers import Trace
+from parsers.scan import lazy
 from parsers.schema import Column, Table
 from parsers.tables import CATEGORY_EVENT, DOMAIN_CREATE_EVENT, PUSH_POP_TYPES, RANGE_TYPES
 from ttinsys.identity import pid_of, process_of, tid_of
-from ttinsys.nesting import nest, trail
+from ttinsys.labels import LABELS, NEEDED, with_labels
+from ttinsys.labels import NAMES as LABEL_NAMES
+from ttinsys.nesting import extended, nest, trail
 
 UNNAMED = "(unnamed)"
 """What stands in a path for a range without text."""
@@ -29,16 +32,22 @@ RANGES = Table(
     Column("pid", pl.Int64, "process that opened it"),
     Column("tid", pl.Int64, "thread that opened it"),
     Column("domain", pl.String, "NVTX domain; null for the default one"),
+    Column("domain_id", pl.Int64, "its id, in its process; 0 is the default one"),
     Column("category", pl.String, "NVTX category; null where it has none"),
     Column("name", pl.String, "text; null where it has none"),
     Column("start_ns", pl.Int64, "start", unit="ns"),
     Column("end_ns", pl.Int64, "end; null where it was never closed", unit="ns"),
     Column("parent", pl.UInt32, "`index` of the enclosing range on the thread; null at the top"),
     Column("depth", pl.UInt32, "number of enclosing ranges"),
-    Column("path", pl.String, "names from the outermost range to this one, joined by `/`"),
+    Column(
+        "path",
+        pl.String,
+        "names from the outermost range to this one, joined by `/`; a name that begins with the enclosing range's adds its rest",
+    ),
     Column("payload_int64", pl.Int64, "payload, where it is a signed integer"),
     Column("payload_uint64", pl.UInt64, "payload, where it is an unsigned integer"),
     Column("payload_double", pl.Float64, "payload, where it is a double"),
+    *LABELS,
     doc="one row per NVTX range that opens and closes on one thread, or never closes",
     sources=("NVTX_EVENTS",),
 )
@@ -49,6 +58,7 @@ def ranges(trace: Trace) -> pl.LazyFrame:
 
     A range encloses another of its thread, of whatever domain, if it opened no later and closes no earlier. Start/end
     ranges that close on another thread belong to no stack and are left out, as in nsys's reports; `crossing` has them.
+    Nothing is read until the frame is collected, and then only what the columns asked for depend on.
 
     Args:
         trace: an opened trace.
@@ -56,7 +66,19 @@ def ranges(trace: Trace) -> pl.LazyFrame:
     Returns:
         `RANGES`, sorted by `index`.
     """
-    return stacked(trace).map_batches(lambda events: _with_paths(nest(events)), schema=RANGES.schema)
+    return lazy(RANGES.schema, lambda columns: iter([_nested(trace, {*columns})]))
+
+
+def _nested(trace: Trace, wanted: set[str]) -> pl.DataFrame:
+    """`RANGES`, or at least its columns `wanted`."""
+    labelled = not wanted.isdisjoint(LABEL_NAMES)
+    needed = {*wanted, "global_tid", "start_ns", "end_ns", "row_id"}
+    needed |= {"name"} if "path" in wanted else set()
+    needed |= {*NEEDED} if labelled else set()
+    nested = nest(stacked(trace, [name for name in _UNNESTED if name in needed]).collect())
+    if "path" in wanted:
+        nested = with_paths(nested)
+    return with_labels(trace, nested) if labelled else nested
 
 
 def stacked(trace: Trace, columns: Sequence[str] = ()) -> pl.LazyFrame:
@@ -145,10 +167,19 @@ def _with_categories(found: pl.DataFrame, categories: pl.DataFrame) -> pl.DataFr
     return found.join(last, on=identity, how="left", maintain_order="left")
 
 
-def _with_paths(nested: pl.DataFrame) -> pl.DataFrame:
-    paths = trail(nested, nested["name"].fill_null(UNNAMED), separator="/")
-    return nested.with_columns(paths.alias("path")).select(RANGES.schema.names())
+def with_paths(nested: pl.DataFrame) -> pl.DataFrame:
+    """Add `path`. What is named after the range around it, as `unet.mid` in `unet`, adds only the rest to it.
+
+    Args:
+        nested: ranges as `nest` returns them, with `name`.
+    """
+    names = nested["name"].fill_null(UNNAMED)
+    above = extended(names, None).gather(nested["parent"].fill_null(nested.height))
+    pair = pl.DataFrame([names.alias("name"), pl.Series("above", above + ".")])
+    rest = pl.col("name").str.strip_prefix(pl.col("above"))
+    steps = pair.select(pl.when((rest != "").fill_null(value=False)).then(rest).otherwise("name"))["name"]
+    return nested.with_columns(trail(nested, steps, separator="/").alias("path"))
 
 
-_COMPUTED = ("index", "parent", "depth", "path")
+_COMPUTED = ("index", "parent", "depth", "path", *LABEL_NAMES)
 _UNNESTED = {**{name: dtype for name, dtype in RANGES.schema.items() if name not in _COMPUTED}, "row_id": pl.Int64()}

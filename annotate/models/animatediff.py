@@ -86,10 +86,10 @@ MODELS = (
             "full": Request(steps=25, height=512, width=512, frames=16),
             "tiny": Request(steps=2, height=128, width=128, frames=6),
         },
-        parameters={"unet": 0, "vae": 83_653_863, "text_encoder": 123_060_480},
+        parameters={"unet": 1_312_730_244, "vae": 83_653_863, "text_encoder": 123_060_480},
         source="https://huggingface.co/guoyww/animatediff-motion-adapter-v1-5-2",
-        note="The motion adapter's modules are part of the U-Net, where the pipeline copies them in any case; they have "
-        "positions for 32 frames.",
+        note="The motion adapter's modules are part of the U-Net, where the pipeline copies them in any case. "
+        "They have positions for 32 frames, no more.",
         pretrained="diffusers.AnimateDiffPipeline",
     ),
 )

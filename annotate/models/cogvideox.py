@@ -71,9 +71,7 @@ TINY = {
     "vae": FULL["vae"].but(
         block_out_channels=(8, 8, 8, 16), layers_per_block=1, norm_num_groups=4, sample_height=64, sample_width=96
     ),
-    "text_encoder": FULL["text_encoder"].but(
-        vocab_size=100, d_model=24, d_kv=8, d_ff=48, num_layers=2, num_heads=2
-    ),
+    "text_encoder": FULL["text_encoder"].but(vocab_size=100, d_model=24, d_kv=8, d_ff=48, num_layers=2, num_heads=2),
     "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 13, "vocabulary": 100}),
     "scheduler": FULL["scheduler"],
 }
@@ -111,15 +109,22 @@ _2B = Model(
         "full": Request(steps=50, height=480, width=720, frames=49),
         "tiny": Request(steps=2, height=64, width=96, frames=17),
     },
-    parameters={"transformer": 0, "vae": 0, "text_encoder": 0},
+    parameters={"transformer": 1_693_783_872, "vae": 215_583_907, "text_encoder": 4_762_310_656},
     source="https://huggingface.co/THUDM/CogVideoX-2b",
     note="Frames should be one more than a multiple of eight: the VAE makes four of each latent frame but the first.",
     multiple_of={"full": 16, "tiny": 16},
     pretrained="diffusers.CogVideoXPipeline",
 )
 
-_5B_CHANGES = {"use_rotary_positional_embeddings": True}
-_5B_SCHEDULER = Part("diffusers.CogVideoXDPMScheduler", {**FULL["scheduler"].config, "snr_shift_scale": 1.0})
+# The larger one: rotary positions in place of added ones, and its own scale of latents and schedule.
+LARGE = {
+    **FULL,
+    "transformer": FULL["transformer"].but(
+        num_layers=42, num_attention_heads=48, use_rotary_positional_embeddings=True
+    ),
+    "vae": FULL["vae"].but(scaling_factor=0.7),
+    "scheduler": Part("diffusers.CogVideoXDPMScheduler", {**FULL["scheduler"].config, "snr_shift_scale": 1.0}),
+}
 
 MODELS = (
     _2B,
@@ -127,14 +132,13 @@ MODELS = (
         _2B,
         name="cogvideox-5b",
         title="CogVideoX 5B",
-        full={
-            **FULL,
-            "transformer": FULL["transformer"].but(num_layers=42, num_attention_heads=48, **_5B_CHANGES),
-            "vae": FULL["vae"].but(scaling_factor=0.7),
-            "scheduler": _5B_SCHEDULER,
+        full=LARGE,
+        tiny={
+            **TINY,
+            "transformer": TINY["transformer"].but(use_rotary_positional_embeddings=True),
+            "scheduler": LARGE["scheduler"],
         },
-        tiny={**TINY, "transformer": TINY["transformer"].but(**_5B_CHANGES), "scheduler": _5B_SCHEDULER},
-        parameters={"transformer": 0, "vae": 0, "text_encoder": 0},
+        parameters={"transformer": 5_570_283_072, "vae": 215_583_907, "text_encoder": 4_762_310_656},
         source="https://huggingface.co/THUDM/CogVideoX-5b",
     ),
 )

@@ -1,4 +1,4 @@
-"""Imagen, as the open DeepFloyd IF: two U-Nets that denoise pixels, whose self-attention attends to the text as well."""
+"""Imagen, as the open DeepFloyd IF: two U-Nets that denoise pixels, whose self-attention includes the text."""
 
 from __future__ import annotations
 

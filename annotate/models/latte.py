@@ -61,9 +61,7 @@ TINY = {
         video_length=6,
     ),
     "vae": stable_diffusion.TINY["vae"],
-    "text_encoder": FULL["text_encoder"].but(
-        vocab_size=100, d_model=24, d_kv=8, d_ff=48, num_layers=2, num_heads=2
-    ),
+    "text_encoder": FULL["text_encoder"].but(vocab_size=100, d_model=24, d_kv=8, d_ff=48, num_layers=2, num_heads=2),
     "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 120, "vocabulary": 100}),
     "scheduler": FULL["scheduler"],
 }
@@ -117,7 +115,7 @@ MODELS = (
             "full": Request(steps=50, height=512, width=512, frames=16, prompt_tokens=19),
             "tiny": Request(steps=2, height=128, width=128, frames=6, prompt_tokens=12),
         },
-        parameters={"transformer": 0, "vae": 83_653_863, "text_encoder": 0},
+        parameters={"transformer": 1_057_246_880, "vae": 83_653_863, "text_encoder": 4_762_310_656},
         source="https://huggingface.co/maxin-cn/Latte-1",
         note="Reads 120 text tokens and then keeps those of the prompt, and its end token, if the batch is 1: for more "
         "prompts it keeps all 120. Trained for 16 frames; positions of other numbers of frames are made as theirs are.",

@@ -47,7 +47,7 @@ def generate(model: Any, request: Request) -> Any:
     import torch
 
     drawn = torch.randint(
-        3, model.config.vocab_size, (request.batch, request.prompt_tokens), generator=request.generator()
+        3, model.config.vocab_size, (request.batch, request.prompt_tokens or 1), generator=request.generator()
     )
     prompt = drawn.to(model.device)
     return model.generate(

@@ -109,7 +109,7 @@ MODELS = (
             "full": Request(steps=50, height=256, width=256, frames=16),
             "tiny": Request(steps=2, height=128, width=128, frames=6),
         },
-        parameters={"unet": 0, "vae": 83_653_863, "text_encoder": 0},
+        parameters={"unet": 1_411_233_860, "vae": 83_653_863, "text_encoder": 340_387_840},
         source="https://huggingface.co/ali-vilab/text-to-video-ms-1.7b",
         note="ModelScope 1.7B stands in for Make-A-Video, whose weights are not public; like it, it factors attention "
         "and convolution into space and time.",

@@ -1,4 +1,4 @@
-"""Muse, as the open aMUSEd 512: a transformer between convolutions predicts all image tokens at once, a few steps long."""
+"""Muse, as the open aMUSEd 512: a transformer between convolutions predicts all image tokens at once."""
 
 from __future__ import annotations
 

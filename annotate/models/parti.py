@@ -82,13 +82,20 @@ _20B = Model(
         "full": Request(tokens=1024),
         "tiny": Request(tokens=20),
     },
-    parameters={"transformer": 0, "vqvae": 0},
+    parameters={"transformer": 20_533_620_736, "vqvae": 62_915_811},
     source="https://arxiv.org/abs/2206.10789",
-    note="Parti is not public: a T5 of the paper's depths and widths, with T5's own vocabulary and relative positions and "
-    "full attention; a convolutional VQ decoder in the place of ViT-VQGAN; no super-resolution beyond 256 pixels.",
+    note="Parti is not public: this is a T5 of the paper's depths and widths (not verified), with T5's vocabulary, "
+    "positions and full attention; a convolutional decoder stands for ViT-VQGAN; the picture stays at 256 pixels.",
 )
 
 MODELS = (
     _20B,
-    replace(_20B, name="parti-3b", title="Parti 3B", study=None, full=_3B, parameters={"transformer": 0, "vqvae": 0}),
+    replace(
+        _20B,
+        name="parti-3b",
+        title="Parti 3B",
+        study=None,
+        full=_3B,
+        parameters={"transformer": 3_085_973_504, "vqvae": 62_915_811},
+    ),
 )

@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline, VQModel
+from diffusers.models.autoencoders.vq_model import VQModel
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedTokenizerBase, T5ForConditionalGeneration
 
 
@@ -23,7 +24,7 @@ class PartiPipeline(DiffusionPipeline):
         self, tokenizer: PreTrainedTokenizerBase, transformer: T5ForConditionalGeneration, vqvae: VQModel
     ) -> None:
         super().__init__()
-        self.register_modules(tokenizer=tokenizer, transformer=transformer, vqvae=vqvae)
+        self.register_modules(tokenizer=tokenizer, transformer=transformer, vqvae=vqvae)  # type: ignore[no-untyped-call]
 
     def encode_prompt(self, prompts: list[str]) -> tuple[Any, torch.Tensor]:
         """The encoder's output and its mask: of empty prompts first, for guidance, and then of these."""
@@ -67,5 +68,5 @@ class PartiPipeline(DiffusionPipeline):
         side = math.isqrt(tokens)
         shape = (len(prompts), side, side, self.vqvae.config.vq_embed_dim or self.vqvae.config.latent_channels)
         picture = torch.cat(written, dim=1)[:, : side * side].reshape(-1)
-        decoded = self.vqvae.decode(picture, force_not_quantize=True, shape=shape).sample
+        decoded: torch.Tensor = self.vqvae.decode(picture, force_not_quantize=True, shape=shape).sample
         return (decoded / 2 + 0.5).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""Phenaki: a transformer unmasks the tokens of a whole clip; a decoder attends to them over time and then over space."""
+"""Phenaki: a transformer unmasks the tokens of a clip; a decoder attends to them over time, then over space."""
 
 from __future__ import annotations
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from diffusers import AmusedScheduler, ConfigMixin, DiffusionPipeline, ModelMixin
-from diffusers.configuration_utils import register_to_config
 from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.schedulers.scheduling_amused import AmusedScheduler
 from torch import nn
 from transformers import PreTrainedTokenizerBase, T5EncoderModel
 
@@ -28,11 +29,13 @@ class GridPositions(nn.Module):
     def forward(self, grid: tuple[int, int, int]) -> torch.Tensor:
         """Positions of a grid of times, rows and columns, in one sequence."""
         times, rows, columns = (torch.arange(length, device=self.time.weight.device) for length in grid)
-        positions = self.time(times)[:, None, None] + self.rows(rows)[None, :, None] + self.columns(columns)
+        positions: torch.Tensor = (
+            self.time(times)[:, None, None] + self.rows(rows)[None, :, None] + self.columns(columns)
+        )
         return positions.flatten(0, 2)
 
 
-class MaskGitTransformer(ModelMixin, ConfigMixin):
+class MaskGitTransformer(ModelMixin):
     """Predicts all tokens of a clip at once: self-attention over time and space together, cross-attention to the text.
 
     Args:
@@ -43,7 +46,6 @@ class MaskGitTransformer(ModelMixin, ConfigMixin):
         text_dim: width of the text encoder's output.
     """
 
-    @register_to_config
     def __init__(
         self,
         codebook_size: int = 8192,
@@ -52,7 +54,7 @@ class MaskGitTransformer(ModelMixin, ConfigMixin):
         num_attention_heads: int = 32,
         text_dim: int = 4096,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.text_proj = nn.Linear(text_dim, hidden_size)
         self.embed_tokens = nn.Embedding(codebook_size + 1, hidden_size)
         self.embed_positions = GridPositions(hidden_size)
@@ -84,10 +86,11 @@ class MaskGitTransformer(ModelMixin, ConfigMixin):
         masked = torch.zeros_like(text_mask, dtype=text.dtype).masked_fill(~text_mask, -10_000.0)[:, None]
         for block in self.transformer_blocks:
             hidden = block(hidden, encoder_hidden_states=text, encoder_attention_mask=masked)
-        return self.proj_out(self.norm_out(hidden))
+        logits: torch.Tensor = self.proj_out(self.norm_out(hidden))
+        return logits
 
 
-class CViViTDecoder(ModelMixin, ConfigMixin):
+class CViViTDecoder(ModelMixin):
     """Turns tokens into a clip: attention over time for each place, then over space for each time, then pixels.
 
     Args:
@@ -99,7 +102,6 @@ class CViViTDecoder(ModelMixin, ConfigMixin):
         patch_size: pixels that a token is high and wide.
     """
 
-    @register_to_config
     def __init__(
         self,
         codebook_size: int = 8192,
@@ -109,7 +111,8 @@ class CViViTDecoder(ModelMixin, ConfigMixin):
         num_attention_heads: int = 8,
         patch_size: int = 8,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.patch_size = patch_size
         self.codebook = nn.Embedding(codebook_size, code_dim)
         self.proj_in = nn.Linear(code_dim, hidden_size)
         self.embed_positions = GridPositions(hidden_size)
@@ -147,10 +150,12 @@ class CViViTDecoder(ModelMixin, ConfigMixin):
 
     def _frames(self, patches: torch.Tensor, grid: tuple[int, int, int]) -> torch.Tensor:
         """Put together the pixels of patches (batch, times, places, pixels)."""
-        size, (_, rows, columns) = self.config.patch_size, grid
-        pixels = patches.unflatten(-1, (-1, 3, size, size)).unflatten(2, (rows, columns))
-        # batch, times, rows, columns, frames of a patch, channels, height, width
-        return pixels.permute(0, 1, 4, 5, 2, 6, 3, 7).flatten(6, 7).flatten(4, 5).flatten(1, 2)
+        size, (_, rows, columns) = self.patch_size, grid
+        batch, times, _, values = patches.shape
+        pixels = patches.reshape(batch, times, rows, columns, values // (3 * size**2), 3, size, size)
+        # batch, times, frames of a patch, channels, rows, height of a patch, columns, width of a patch
+        frames = pixels.permute(0, 1, 4, 5, 2, 6, 3, 7)
+        return frames.flatten(6, 7).flatten(4, 5).flatten(1, 2)
 
 
 class PhenakiPipeline(DiffusionPipeline):
@@ -173,7 +178,7 @@ class PhenakiPipeline(DiffusionPipeline):
         scheduler: AmusedScheduler,
     ) -> None:
         super().__init__()
-        self.register_modules(
+        self.register_modules(  # type: ignore[no-untyped-call]
             tokenizer=tokenizer, text_encoder=text_encoder, transformer=transformer, vqvae=vqvae, scheduler=scheduler
         )
 
@@ -201,13 +206,14 @@ class PhenakiPipeline(DiffusionPipeline):
         Args:
             prompts: what to show, one per clip.
             frames: of a clip; where they do not fill the last token in time, what is over is cut off.
-            height, width: of a clip, multiples of a token's.
+            height: of a clip, a multiple of a token's.
+            width: of a clip, a multiple of a token's.
             num_inference_steps: in which all tokens are unmasked.
             guidance_scale: how far to go from what no text suggests to what the text does.
             generator: of the noise.
         """
         text, text_mask = self.encode_prompt(prompts)
-        size = self.vqvae.config.patch_size
+        size = self.vqvae.patch_size
         grid = (1 + -(-(frames - 1) // FRAMES_PER_PATCH), height // size, width // size)
         mask_token = self.scheduler.config.mask_token_id
         length = grid[0] * grid[1] * grid[2]
@@ -217,5 +223,5 @@ class PhenakiPipeline(DiffusionPipeline):
             without, given = self.transformer(tokens.repeat(2, 1), text, text_mask, grid).chunk(2)
             logits = without + guidance_scale * (given - without)
             tokens = self.scheduler.step(logits, timestep, tokens, generator=generator).prev_sample
-        clips = self.vqvae(tokens, grid)[:, :frames]
+        clips: torch.Tensor = self.vqvae(tokens, grid)[:, :frames]
         return (clips / 2 + 0.5).clamp(0, 1)

@@ -50,7 +50,7 @@ FULL = {
         },
     ),
     "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 120}),
-    "scheduler": Part("diffusers.DPMSolverMultistepScheduler"),
+    "scheduler": Part("annotate.models.pixart.scheduler"),
 }
 
 TINY = {
@@ -67,6 +67,15 @@ TINY = {
     "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 13, "vocabulary": 100}),
     "scheduler": FULL["scheduler"],
 }
+
+
+def scheduler() -> Any:
+    """Its solver, at the defaults of its class; on the CPU, for it cannot be made on the meta device."""
+    import torch
+    from diffusers import DPMSolverMultistepScheduler
+
+    with torch.device("cpu"):
+        return DPMSolverMultistepScheduler()
 
 
 def assemble(parts: Mapping[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Stable Diffusion XL 1.0: latent diffusion whose U-Net has most of its attention at the lowest level, ten blocks deep."""
+"""Stable Diffusion XL 1.0: latent diffusion whose U-Net has most of its attention at its lowest level."""
 
 from __future__ import annotations
 

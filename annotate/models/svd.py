@@ -119,7 +119,7 @@ MODELS = (
             "full": Request(steps=25, height=576, width=1024, frames=25),
             "tiny": Request(steps=2, height=128, width=128, frames=6),
         },
-        parameters={"unet": 0, "vae": 0, "image_encoder": 0},
+        parameters={"unet": 1_524_623_082, "vae": 97_742_847, "image_encoder": 632_076_800},
         source="https://huggingface.co/stabilityai/stable-video-diffusion-img2vid-xt",
         note="Takes a picture and no prompt; all frames are decoded at once, as the pipeline does by default.",
         pretrained="diffusers.StableVideoDiffusionPipeline",

@@ -12,6 +12,7 @@ from parsers.tables.memsets import MEMSETS
 from parsers.tables.nvtx_events import (
     CATEGORY_EVENT,
     DOMAIN_CREATE_EVENT,
+    MARK_EVENT,
     NVTX_EVENTS,
     PUSH_POP_TYPES,
     RANGE_TYPES,
@@ -49,6 +50,7 @@ __all__ = [
     "GRAPH_LAUNCHES",
     "GRAPH_NODES",
     "KERNELS",
+    "MARK_EVENT",
     "MEMCPYS",
     "MEMSETS",
     "NVTX_EVENTS",

@@ -31,6 +31,8 @@ START_END_TYPES = (60, 71)
 """Event types of ranges opened by start and closed by end (NVTX, NVTXT)."""
 RANGE_TYPES = PUSH_POP_TYPES + START_END_TYPES
 """Event types that are ranges."""
+MARK_EVENT = 34
+"""Event type of a mark."""
 CATEGORY_EVENT = 33
 """Event type that names a category."""
 DOMAIN_CREATE_EVENT = 75

@@ -12,11 +12,10 @@ from parsers.schema import Column, Table
 from ttinsys.analyses.ranges import outside, share_of_all
 from ttinsys.analysis import Option, analysis
 from ttinsys.nesting import lift, trail
-from ttinsys.nvtx import UNNAMED
 
 LAYERS = Table(
     "layers",
-    Column("name", pl.String, "name of the innermost range; `(reason)` for GPU operations without a range"),
+    Column("name", pl.String, "last part of the path; `(reason)` for GPU operations without a range"),
     Column("depth", pl.UInt32, "number of ranges around it"),
     Column("instances", pl.UInt32, "ranges with this stack"),
     Column("ops", pl.UInt32, "GPU operations launched inside, nested ranges included"),
@@ -24,6 +23,7 @@ LAYERS = Table(
     Column("total_ns", pl.Int64, "the same with nested ranges included", unit="ns"),
     Column("share", pl.Float64, "total of all GPU time added up", unit="ratio"),
     Column("cpu_ns", pl.Int64, "durations of the ranges on the CPU, added up; null where none was closed", unit="ns"),
+    Column("role", pl.String, "what the annotated module does; null for other ranges"),
     Column("path", pl.String, "names from the outermost range to this one; null without a range"),
     doc="one row per stack of ranges, parents before children, and one per reason why an operation has no range",
 )
@@ -54,15 +54,18 @@ def layers(ops: pl.LazyFrame, ranges: pl.LazyFrame, *, depth: int | None = None)
         ranges.join(above, on="parent", how="left")
         .group_by("path", "depth")
         .agg(
-            pl.col("name").first().fill_null(UNNAMED),
             pl.col("_above").first(),
+            pl.col("role").first(),
             pl.len().alias("instances"),
             pl.when((pl.col("end_ns") - pl.col("start_ns")).count() > 0)
             .then((pl.col("end_ns") - pl.col("start_ns")).sum())
             .alias("cpu_ns"),
         )
         .join(launched, on=["path", "depth"], how="left")
-        .with_columns(pl.col("ops", "self_ns").fill_null(0))
+        .with_columns(
+            pl.col("path").str.strip_prefix(pl.col("_above").fill_null("") + "/").alias("name"),
+            pl.col("ops", "self_ns").fill_null(0),
+        )
         .map_batches(_rolled_up, schema=_ROLLED_UP)
     )
     none = outside(ops, "name").with_columns(pl.lit(0, pl.UInt32).alias("depth")).sort("total_ns", descending=True)
@@ -96,5 +99,6 @@ _ROLLED_UP = {
     "self_ns": pl.Int64(),
     "total_ns": pl.Int64(),
     "cpu_ns": pl.Int64(),
+    "role": pl.String(),
     "path": pl.String(),
 }

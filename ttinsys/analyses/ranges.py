@@ -22,6 +22,7 @@ RANGES_BY_NAME = Table(
     Column("total_ns", pl.Int64, "the same with nested ranges included", unit="ns"),
     Column("share", pl.Float64, "total of all GPU time added up", unit="ratio"),
     Column("cpu_ns", pl.Int64, "durations of the ranges on the CPU, added up; null where none was closed", unit="ns"),
+    Column("role", pl.String, "what the annotated module does; null for other ranges"),
     Column("range", pl.String, "name; `(reason)` for GPU operations without a range"),
     doc="one row per range name and domain, and one per reason why an operation has no range",
 )
@@ -45,11 +46,12 @@ def ranges(ops: pl.LazyFrame, ranges: pl.LazyFrame) -> pl.LazyFrame:
     named = (
         ranges.join(launched.drop_nulls("range_id"), on="range_id", how="left", maintain_order="left")
         .with_columns(pl.col("ops", "self_ns").fill_null(0), pl.col("name").fill_null(UNNAMED))
-        .select("domain", "name", "parent", "depth", "ops", "self_ns", pl.col("end_ns") - pl.col("start_ns"))
+        .select("domain", "name", "role", "parent", "depth", "ops", "self_ns", pl.col("end_ns") - pl.col("start_ns"))
         .map_batches(_totals, schema=_TOTALS)
         .group_by("domain", pl.col("name").alias("range"))
         .agg(
             pl.len().alias("instances"),
+            pl.col("role").first(),
             pl.col("ops").sum(),
             pl.col("self_ns").sum(),
             pl.col("total_ns").sum(),
@@ -89,6 +91,7 @@ def _totals(nested: pl.DataFrame) -> pl.DataFrame:
     return nested.select(
         "domain",
         "name",
+        "role",
         once(lift(nested, nested["ops"])).alias("ops"),
         "self_ns",
         once(lift(nested, nested["self_ns"])).alias("total_ns"),
@@ -113,6 +116,7 @@ def _inside_namesake(nested: pl.DataFrame) -> pl.Series:
 _TOTALS = {
     "domain": pl.String(),
     "name": pl.String(),
+    "role": pl.String(),
     "ops": pl.UInt32(),
     "self_ns": pl.Int64(),
     "total_ns": pl.Int64(),
