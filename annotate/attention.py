@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional
 
 from annotate.calls import shapes
 from annotate.costs import attention_cost
@@ -164,7 +164,7 @@ def targets(tracer: Tracer, modules: Iterable[nn.Module], *, ranged: bool) -> It
     def core(kind: str, **where: Any) -> Callable[[Any], Core]:
         return lambda inner: Core(inner, tracer, ranged=ranged, kind=kind, **where)
 
-    yield F, "scaled_dot_product_attention", core("scaled_dot_product_attention")
+    yield functional, "scaled_dot_product_attention", core("scaled_dot_product_attention")
     packages = {type(module).__module__.partition(".")[0] for module in modules}
     if "diffusers" in packages:
         from diffusers.models import attention, attention_processor
@@ -173,13 +173,13 @@ def targets(tracer: Tracer, modules: Iterable[nn.Module], *, ranged: bool) -> It
         for owner in (attention_processor.Attention, attention.AttentionModuleMixin):
             yield owner, "get_attention_scores", lambda inner: scores(inner, core("eager")(inner))
         yield torch, "bmm", lambda inner: Product(inner, tracer)
-        for backend in _AttentionBackendRegistry._backends:  # noqa: SLF001 - diffusers has no public way
+        for backend in _AttentionBackendRegistry._backends:
             if "native" not in backend.value:  # those call F.scaled_dot_product_attention
-                yield _AttentionBackendRegistry._backends, backend, core(backend.value, heads_last=True)  # noqa: SLF001
+                yield _AttentionBackendRegistry._backends, backend, core(backend.value, heads_last=True)
     if "transformers" in packages:
         from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-        registered = ALL_ATTENTION_FUNCTIONS._global_mapping  # noqa: SLF001 - what is set from outside stays set
+        registered = ALL_ATTENTION_FUNCTIONS._global_mapping
         for name in registered:
             if "sdpa" not in name:
                 yield registered, name, core(name, first=1)

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 
 class Cost(NamedTuple):
@@ -66,28 +68,63 @@ def _convolution(module: nn.Module, inputs: Sequence[torch.Tensor], output: torc
     return 2 * output.numel() * prod(weight.shape[1:])
 
 
-def leaf_cost(module: nn.Module, inputs: Sequence[torch.Tensor], output: torch.Tensor | None) -> Cost:
+def has_formula(module: nn.Module) -> bool:
+    """Whether the operations of a module follow from shapes; if not, `Counted` tells them.
+
+    Of torch's own modules, those without a formula multiply no matrices, but for `MultiheadAttention`.
+    """
+    known = any(cls in _FORMULAS for cls in type(module).__mro__)
+    simple = type(module).__module__.startswith("torch.nn.") and not isinstance(module, nn.MultiheadAttention)
+    return known or simple
+
+
+class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the operations of what runs inside it, by torch's own formulas.
+
+    For a module that holds its arithmetic itself, the first time that it meets a shape.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        output = func(*args, **(kwargs or {}))
+        known = flop_registry.get(func._overloadpacket)
+        if known is not None:
+            self.flops += known(*args, **(kwargs or {}), out_val=output)
+        return output
+
+
+def leaf_cost(
+    module: nn.Module, inputs: Sequence[torch.Tensor], output: torch.Tensor | None, *, counted: int = 0
+) -> Cost:
     """Cost of one call of a module without modules in it.
 
     Args:
         module: the module.
         inputs: tensors that it was given.
         output: what it returned, or the first tensor of that; None where it returned none.
+        counted: its operations, where no formula tells them.
     """
     if output is None:
-        return Cost(0, size_of(inputs))
+        return Cost(counted, size_of(inputs))
     if isinstance(module, nn.Embedding):
         return Cost(0, size_of(inputs) + 2 * size_of([output]))  # the rows that are looked up, not the whole table
     found = next((_FORMULAS[cls] for cls in type(module).__mro__ if cls in _FORMULAS), None)
-    flops = found(module, inputs, output) if found else 0
-    return Cost(flops, size_of([*inputs, output, *module.parameters(recurse=False)]))
+    flops = found(module, inputs, output) if found else counted
+    return Cost(flops, size_of([*inputs, output, *module.parameters()]))
 
 
 def attention_cost(q_BHSD: Sequence[int], k_BHSD: Sequence[int], v_BHSD: Sequence[int], *, itemsize: int) -> Cost:
     """Cost of the core of attention, from scores to weighted values: 2 B H Nq Nk (D + Dv) operations.
 
     Args:
-        q_BHSD, k_BHSD, v_BHSD: shapes of queries, keys and values; keys and values may have fewer heads.
+        q_BHSD: shape of the queries.
+        k_BHSD: shape of the keys, which may have fewer heads.
+        v_BHSD: shape of the values.
         itemsize: bytes of an element.
     """
     *batch, queries, width = q_BHSD

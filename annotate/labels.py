@@ -44,6 +44,7 @@ ROLES = (
     "layer_norm",
     "rms_norm",
     "activation",
+    "elementwise",
     "embedding",
     "rope",
     "resample",
@@ -128,11 +129,10 @@ def parse_module(text: str) -> ModuleLabel | None:
     said = _json_after(f"{_CURRENT}module ", text)
     if said is None or not isinstance(said.get("name"), str):
         return None
-    known = {field.name: field.type for field in fields(ModuleLabel)}
-    kept = {
-        key: value
-        for key, value in said.items()
-        if key in known and isinstance(value, int if key == "parameters" else str)
+    kept: dict[str, Any] = {
+        field.name: said[field.name]
+        for field in fields(ModuleLabel)
+        if isinstance(said.get(field.name), int if field.name == "parameters" else str)
     }
     return ModuleLabel(**kept)
 

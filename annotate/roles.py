@@ -9,35 +9,39 @@ self-attention.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
-TEMPORAL_CLASSES = frozenset(
-    {
-        "TransformerTemporalModel",
-        "AnimateDiffTransformer3D",
-        "TemporalBasicTransformerBlock",
-        "TransformerSpatioTemporalModel",
-    }
-)
+TEMPORAL_CLASSES = frozenset({"TransformerTemporalModel", "AnimateDiffTransformer3D", "TemporalBasicTransformerBlock"})
 TEMPORAL_NAMES = frozenset({"temp_attentions", "motion_modules", "temporal_transformer_blocks", "transformer_in"})
-_SPATIAL_NAMES = frozenset({"transformer_blocks"})
+
 _PROJECTIONS = ("to_q", "q_proj", "q", "query", "to_qkv", "qkv", "Wqkv", "query_key_value")
-_VIDEO = re.compile(r"3D|Video|Wan|Mochi|LTX|Temporal|Motion")
 _ATTENTION = re.compile(r"Attention|Attn")
-_RESAMPLE = re.compile(r"(Up|Down)[sS]ampl|Upsample|Downsample|[rR]esample")
-_NORMS = (
+_VIDEO = re.compile(r"3D|Video|Wan|Mochi|LTX|Temporal|Motion|MaskGit")
+_CROSS_NAME = re.compile(r"EncDecAttention|cross_attn|encoder_attn|attn2$")
+_TEXT_NAME = re.compile(r"refiner|context_embedder|pooler|add_embedding")
+
+_BY_NAME = (
     ("group_norm", re.compile(r"GroupNorm|SpatialNorm")),
-    ("rms_norm", re.compile(r"RMS_?[nN]orm|T5LayerNorm|UMT5LayerNorm")),
+    ("rms_norm", re.compile(r"RMS_?[nN]orm|T5LayerNorm")),
     ("layer_norm", re.compile(r"[nN]orm")),
+    ("rope", re.compile(r"Rotary|R[oO]PE|Rope")),
+    ("activation", re.compile(r"LU$|Activation|Sigmoid|Tanh|Softmax|Mish|Swish")),
+    ("embedding", re.compile(r"Embed|Timesteps|Quantizer|Positional|Pooling")),
+    ("resample", re.compile(r"Up[sS]ampl|Down[sS]ampl|Resample")),
+    ("elementwise", re.compile(r"Blend|Scale|Gate")),
 )
-_ACTIVATION = re.compile(
-    r"SiLU|GELU|GEGLU|GLU|ReLU|Sigmoid|Tanh|Softmax|Mish|Swish|Activation|ELU|QuickGELU", re.IGNORECASE
+"""Roles told by the name of a class, tried in this order."""
+
+_BY_CLASS: tuple[tuple[str, tuple[type[nn.Module], ...]], ...] = (
+    ("linear", (nn.Linear,)),
+    ("group_norm", (nn.GroupNorm,)),
+    ("embedding", (nn.Embedding,)),
+    ("resample", (nn.Upsample, nn.AvgPool2d, nn.AvgPool3d, nn.PixelShuffle, nn.PixelUnshuffle, nn.ZeroPad2d)),
+    ("rearrange", (nn.Flatten, nn.Unflatten)),
 )
-_ROPE = re.compile(r"Rot[a]?ry|Rope|RoPE|PosEmbed3D")
-_EMBEDDING = re.compile(r"Embed|Timesteps|Quantizer|Positional|PosEmb|Pooling")
 
 
 def component(attribute: str, module: nn.Module) -> str:
@@ -75,6 +79,11 @@ def is_attention(module: nn.Module) -> bool:
     return isinstance(module, nn.MultiheadAttention) or (bool(_ATTENTION.search(name)) and projects)
 
 
+def is_opaque(module: nn.Module) -> bool:
+    """Whether a module multiplies by the weights of modules in it itself, rather than call them."""
+    return isinstance(module, nn.MultiheadAttention) or type(module).__name__ == "AttentionPooling"
+
+
 def role(module: nn.Module, path: str, part: str, ancestors: Sequence[nn.Module]) -> str:
     """Role of a module: one of `annotate.labels.ROLES`.
 
@@ -86,36 +95,20 @@ def role(module: nn.Module, path: str, part: str, ancestors: Sequence[nn.Module]
     """
     if is_attention(module):
         return attention_role(module, path, part, ancestors)
-    if isinstance(module, nn.modules.conv._ConvNd):  # noqa: SLF001 - the one base that all convolutions have
+    if isinstance(module, _ConvNd):
         return convolution_role(module)
+    for found, classes in _BY_CLASS:
+        if isinstance(module, classes):
+            return found
     name = type(module).__name__
-    if isinstance(module, nn.Linear):
-        return "linear"
-    if isinstance(module, nn.GroupNorm):
-        return "group_norm"
-    if isinstance(module, nn.Embedding):
-        return "embedding"
-    for norm, pattern in _NORMS:
-        if pattern.search(name) and not any(isinstance(child, nn.modules.conv._ConvNd) for child in module.children()):  # noqa: SLF001
-            return norm
-    if _ROPE.search(name):
-        return "rope"
-    if _ACTIVATION.search(name):
-        return "activation"
-    if _EMBEDDING.search(name):
-        return "embedding"
-    if isinstance(module, (nn.Upsample, nn.AvgPool2d, nn.AvgPool3d, nn.PixelShuffle, nn.PixelUnshuffle, nn.ZeroPad2d)):
-        return "resample"
-    if _RESAMPLE.search(name) and not re.search(r"Block", name):
-        return "resample"
-    if isinstance(module, (nn.Flatten, nn.Unflatten)):
-        return "rearrange"
-    return "other"
+    if name.endswith("Block"):
+        return "other"
+    return next((found for found, pattern in _BY_NAME if pattern.search(name)), "other")
 
 
-def convolution_role(module: nn.Module) -> str:
+def convolution_role(module: _ConvNd) -> str:
     """Role of a convolution, from the extents of its kernel."""
-    kernel = tuple(module.kernel_size)  # type: ignore[arg-type]
+    kernel = tuple(module.kernel_size)
     if all(extent == 1 for extent in kernel):
         return "pointwise_conv"
     if len(kernel) < 3:
@@ -128,50 +121,52 @@ def convolution_role(module: nn.Module) -> str:
 
 def attention_role(module: nn.Module, path: str, part: str, ancestors: Sequence[nn.Module]) -> str:
     """Role of an attention: what it attends to, and along which axis."""
-    if part in {"text_encoder", "image_encoder", "decoder"}:
-        return "cross_attention" if attends_elsewhere(module, path) else "self_attention"
     if attends_elsewhere(module, path):
         return "cross_attention"
+    if part in {"text_encoder", "image_encoder", "decoder"} or reads_text(path, ancestors):
+        return "self_attention"
     if joins_text(module, path):
         return "joint_attention"
-    return f"{axis(path, ancestors)}_attention"
+    return f"{axis(path, part, ancestors)}_attention"
 
 
 def attends_elsewhere(module: nn.Module, path: str) -> bool:
     """Whether keys come from another sequence than queries."""
     said = getattr(module, "is_cross_attention", None)
-    if isinstance(said, bool) and not _appends(module):
-        return said
-    return bool(re.search(r"EncDecAttention|cross_attn|encoder_attn", path))
+    if isinstance(said, bool):
+        return said and not joins_text(module, path)
+    return bool(_CROSS_NAME.search(path))
 
 
-def _appends(module: nn.Module) -> bool:
-    """Whether keys and values of another sequence are projected beside its own."""
-    return getattr(module, "add_k_proj", None) is not None
+def reads_text(path: str, ancestors: Sequence[nn.Module]) -> bool:
+    """Whether it is a denoiser's attention over text alone, on its way in: refiners, pooling, and whole priors."""
+    return bool(_TEXT_NAME.search(path)) or any(type(above).__name__ == "PriorTransformer" for above in ancestors)
 
 
 def joins_text(module: nn.Module, path: str) -> bool:
-    """Whether text is part of the sequence attended to, beside the picture."""
-    return _appends(module) or bool(re.search(r"single_transformer_blocks", path))
+    """Whether text is part of what is attended to, beside the picture: projected apart, or in one sequence."""
+    processor = type(getattr(module, "processor", None)).__name__
+    apart = getattr(module, "add_k_proj", None) is not None
+    return apart or "single_transformer_blocks" in path or processor.startswith(("CogVideoX", "Joint"))
 
 
-def axis(path: str, ancestors: Sequence[nn.Module]) -> str:
-    """Axis along which self-attention runs: `temporal`, `spatiotemporal` or `spatial`."""
-    classes = [type(ancestor).__name__ for ancestor in ancestors]
-    if TEMPORAL_NAMES & set(path.split(".")) or any(
-        name in TEMPORAL_CLASSES and name != "TransformerSpatioTemporalModel" for name in classes
-    ):
+def axis(path: str, part: str, ancestors: Sequence[nn.Module]) -> str:
+    """Axis along which self-attention over a picture or clip runs: `temporal`, `spatiotemporal` or `spatial`."""
+    if _temporal(path.split("."), ancestors):
         return "temporal"
+    if part == "vae":  # takes the frames of a clip one by one, unless its block is 3D
+        return "spatiotemporal" if any("3D" in type(above).__name__ for above in ancestors[1:]) else "spatial"
     root = ancestors[0] if ancestors else None
     if root is None or not _VIDEO.search(type(root).__name__):
         return "spatial"
-    apart = any(
-        type(inner).__name__ in TEMPORAL_CLASSES or TEMPORAL_NAMES & {name.rpartition(".")[2]}
-        for name, inner in root.named_modules()
-    )
+    apart = any(_temporal(name.rpartition(".")[2:], [inner]) for name, inner in root.named_modules())
     return "spatial" if apart else "spatiotemporal"
 
 
-def owner(ancestors: Sequence[Any]) -> nn.Module | None:
+def _temporal(names: Iterable[str], modules: Sequence[nn.Module]) -> bool:
+    return not TEMPORAL_NAMES.isdisjoint(names) or any(type(module).__name__ in TEMPORAL_CLASSES for module in modules)
+
+
+def owner(ancestors: Sequence[nn.Module]) -> nn.Module | None:
     """The innermost attention among the modules around one."""
     return next((ancestor for ancestor in reversed(ancestors) if is_attention(ancestor)), None)

@@ -8,7 +8,7 @@ Between the denoiser and the scheduler lies guidance, where it is on. An autoreg
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from annotate.labels import PHASES, ModuleLabel
@@ -153,7 +153,7 @@ _QUERIES = ("decoder_input_ids", "decoder_inputs_embeds", "input_ids", "inputs_e
 def phase(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, int]:
     """`prefill` where many positions are read at once, `decode` where one is; nothing where it is neither."""
     for given in (*(kwargs.get(name) for name in _QUERIES), *args[:1]):
-        shape = getattr(given, "shape", ())
+        shape: Sequence[int] = getattr(given, "shape", ())
         if len(shape) > 1:
             return {"phase": PHASES.index("prefill" if shape[1] > 1 else "decode")}
     return {}

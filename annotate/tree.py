@@ -15,7 +15,7 @@ from torch import nn
 from annotate.errors import AnnotateError
 from annotate.labels import ModuleLabel
 from annotate.models.spec import Cascade
-from annotate.roles import component, is_attention, owner, role
+from annotate.roles import component, is_attention, is_opaque, owner, role
 
 LEVELS = ("step", "stage", "component", "block", "leaf")
 """Granularities, coarsest first; each has the ranges of those before it."""
@@ -125,9 +125,7 @@ def _part_of(module: nn.Module, child: str, part: str) -> str:
 
 
 def _is_leaf(module: nn.Module) -> bool:
-    if isinstance(module, nn.MultiheadAttention):
-        return True  # it multiplies by the weights of its child itself
-    return not any(
+    return is_opaque(module) or not any(
         name != "parametrizations" and not isinstance(child, _DO_NOTHING) for name, child in module.named_children()
     )
 

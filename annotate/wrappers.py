@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from annotate.calls import shapes, tensors_in
-from annotate.costs import Cost, leaf_cost
+from annotate.costs import Cost, Counted, has_formula, leaf_cost
 from annotate.labels import ModuleLabel
 from annotate.tracer import THREAD, Frame, Tracer, add_cost
 
@@ -59,11 +59,8 @@ def _itself(inner: Any) -> Any:
 
 def signature(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
     """Shapes and types of the tensors among arguments."""
-    key = [(value.shape, value.dtype) for value in args if hasattr(value, "dtype")]
-    for value in kwargs.values():
-        if hasattr(value, "dtype"):
-            key.append((value.shape, value.dtype))
-    return tuple(key)
+    given = (*args, *kwargs.values()) if kwargs else args
+    return tuple([(value.shape, value.dtype) for value in given if hasattr(value, "dtype")])
 
 
 class _Labelled(Wrapper):
@@ -110,12 +107,12 @@ class LeafRange(_Labelled):
         prepared = self.tracer.backend.prepared(self.label.name, self.label.role, call)
         self.push(prepared, self.handle)
         try:
-            output = self.inner(*args, **kwargs)
+            output, cost = measured(self.inner, self.module, args, kwargs)
         finally:
             self.pop(self.handle)
         if new:
             inputs = [*tensors_in(args), *tensors_in(kwargs)]
-            self.tracer.calls.define(call, {**shapes(inputs), **cost_of(self.module, inputs, output)._asdict()})
+            self.tracer.calls.define(call, {**shapes(inputs), **cost._asdict()})
         self.remember(key, prepared)
         return output
 
@@ -124,25 +121,55 @@ class LeafCost(_Labelled):
     """No range around a leaf: its cost goes to the range that it is in."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        output = self.inner(*args, **kwargs)
         if is_compiling() or self.off:
-            return output
+            return self.inner(*args, **kwargs)
         key = signature(args, kwargs)
         cost = self.known.get(key)
-        if cost is None:
-            cost = cost_of(self.module, [*tensors_in(args), *tensors_in(kwargs)], output)
-            self.remember(key, cost)
+        if cost is not None:
+            add_cost(cost)
+            return self.inner(*args, **kwargs)
+        output, cost = measured(self.inner, self.module, args, kwargs)
         add_cost(cost)
+        self.remember(key, cost)
         return output
 
 
-def cost_of(module: nn.Module, inputs: list[torch.Tensor], output: Any) -> Cost:
-    """Cost of a leaf's call. A module that only looks like one we know must not fail for being counted."""
+class _Opaque(_Labelled):
+    """For a module that writes out its attention itself: the core in it is not told apart."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        before, THREAD.in_core = THREAD.in_core, True
+        try:
+            return super().__call__(*args, **kwargs)  # type: ignore[misc]  # of the class that it is mixed into
+        finally:
+            THREAD.in_core = before
+
+
+class OpaqueRange(_Opaque, LeafRange):
+    """A range around such a module."""
+
+
+class OpaqueCost(_Opaque, LeafCost):
+    """The cost of such a module, without a range."""
+
+
+def measured(
+    inner: Callable[..., Any], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, Cost]:
+    """Run a leaf, and find what it costs. One that only looks like a module we know must not fail for that."""
+    counted = 0
+    if has_formula(module):
+        output = inner(*args, **kwargs)
+    else:
+        with Counted() as counter:
+            output = inner(*args, **kwargs)
+        counted = counter.flops
     returned = tensors_in(output)
+    inputs = [*tensors_in(args), *tensors_in(kwargs)]
     try:
-        return leaf_cost(module, inputs, returned[0] if returned else None)
+        return output, leaf_cost(module, inputs, returned[0] if returned else None, counted=counted)
     except (AttributeError, IndexError, TypeError, ValueError):
-        return Cost(0, 0)
+        return output, Cost(counted, 0)
 
 
 class BlockRange(_Labelled):

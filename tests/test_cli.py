@@ -385,7 +385,7 @@ def test_domain_that_is_not_there_is_told_with_those_that_are(trace: Path) -> No
 
 def test_depth_cuts_the_tree_of_layers(trace: Path) -> None:
     assert set(frame("layers", trace, "--depth", "0")["name"]) == {"unet", "(no_range_open)"}
-    assert set(frame("layers", trace, "--depth", "1")["name"]) == {"unet", "unet.attn", "call", "(no_range_open)"}
+    assert set(frame("layers", trace, "--depth", "1")["name"]) == {"unet", "attn", "call", "(no_range_open)"}
 
 
 # The reports of nsys

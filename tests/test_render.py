@@ -55,7 +55,6 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         ("sum_ns", [-2_000_000, 5], ["sum (ms)", "-2.000", "0.000"]),
         ("sum_ns", [-(2**63)], ["sum (s)", "-9,223,372,036.855"]),
         ("sum_ns", [None, 5], ["sum (us)", "", "0.005"]),
-        ("sum_ns", [None, None], ["sum (us)", "", ""]),
         ("size_bytes", [0, 1023], ["size (B)", "0", "1,023"]),
         ("size_bytes", [512, 1024], ["size (KiB)", "0.50", "1.00"]),
         ("size_bytes", [2**20], ["size (MiB)", "1.00"]),
@@ -66,6 +65,11 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_column_is_scaled_to_its_greatest_value(column: str, values: list[int | None], shown: list[str]) -> None:
     heading, _, *cells = lines(pl.DataFrame({column: values}, schema={column: TIMES.schema[column]}))
     assert [heading.strip(), *(cell.strip() for cell in cells)] == shown
+
+
+def test_column_without_a_value_is_not_shown() -> None:
+    frame = pl.DataFrame({"sum_ns": [2_000_000], "role": [None]}, schema_overrides={"role": pl.String})
+    assert lines(frame) == ["sum (ms)", "────────", "   2.000"]
 
 
 def test_durations_share_a_unit_and_moments_have_their_own() -> None:

@@ -98,10 +98,10 @@ def test_the_kinds_of_block_leave_nothing_out(kernels: pl.DataFrame) -> None:
         "pipeline/text_encoder": 11_000,
         "pipeline/step": 165_000,
         "pipeline/step/unet": 162_000,
-        "pipeline/step/unet/unet.down_blocks.0": 45_000,
-        "pipeline/step/unet/unet.mid_block": 54_000,
-        "pipeline/step/unet/unet.up_blocks.0": 48_000,
-        "pipeline/step/unet/unet.mid_block/unet.mid_block.attentions.0": 24_000,
+        "pipeline/step/unet/down_blocks.0": 45_000,
+        "pipeline/step/unet/mid_block": 54_000,
+        "pipeline/step/unet/up_blocks.0": 48_000,
+        "pipeline/step/unet/mid_block/attentions.0": 24_000,
         "pipeline/step/scheduler.step": 1_500,
         "pipeline/vae.decode": 22_000,
     }.items(),
@@ -117,7 +117,7 @@ def test_the_deepest_path_names_every_module_around_it(kernels: pl.DataFrame) ->
     deepest = kernels.filter(pl.col("depth") == 6, pl.col("range") == f"{block}.attn1")
 
     assert deepest["path"].unique().to_list() == [
-        f"pipeline/step/unet/unet.down_blocks.0/unet.down_blocks.0.attentions.0/{block}/{block}.attn1"
+        "pipeline/step/unet/down_blocks.0/attentions.0/transformer_blocks.0/attn1"
     ]
 
 

@@ -42,8 +42,8 @@ def kept(folder: Path, **selection: object) -> list[tuple[str, str | None]]:
 
 def test_domain_attributes_to_its_own_ranges_only(tmp_path: Path) -> None:
     assert kept(tmp_path, domains=("default",)) == [
-        ("conv", "unet/unet.conv"),
-        ("sgemm", "unet/unet.conv"),
+        ("conv", "unet/conv"),
+        ("sgemm", "unet/conv"),
         ("norm", "unet"),
         ("decode", "vae"),
         ("[CUDA memcpy Device-to-Host]", "vae"),
@@ -57,7 +57,7 @@ def test_domain_that_is_not_there_is_an_error_that_names_those_that_are(tmp_path
 
 
 def test_range_keeps_what_was_launched_inside_and_the_stack_around_it(tmp_path: Path) -> None:
-    assert kept(tmp_path, range="unet.*") == [("conv", "unet/unet.conv"), ("sgemm", "unet/unet.conv/gemm")]
+    assert kept(tmp_path, range="unet.*") == [("conv", "unet/conv"), ("sgemm", "unet/conv/gemm")]
     assert kept(tmp_path, range="vae") == [("decode", "vae"), ("[CUDA memcpy Device-to-Host]", "vae")]
     assert kept(tmp_path, range="nothing") == []
 

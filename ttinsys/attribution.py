@@ -18,9 +18,9 @@ from parsers.schema import Column, Table
 from parsers.tables import COPY_KINDS
 from ttinsys.graphs import capture_sites
 from ttinsys.identity import pid_of, process_of, tid_of
-from ttinsys.launches import IDENTITY, api_calls, with_calls
 from ttinsys.labels import LABELS
 from ttinsys.labels import NAMES as LABEL_NAMES
+from ttinsys.launches import IDENTITY, api_calls, with_calls
 from ttinsys.nesting import extended, inherited, innermost
 from ttinsys.nvtx import UNNAMED, ranges
 from ttinsys.operators import classify

@@ -42,7 +42,7 @@ RANGES = Table(
     Column(
         "path",
         pl.String,
-        "names from the outermost range to this one, joined by `/`; a name that begins with the enclosing range's adds its rest",
+        "names from the outermost range to this one, joined by `/`; `unet.mid` in `unet` adds `mid`",
     ),
     Column("payload_int64", pl.Int64, "payload, where it is a signed integer"),
     Column("payload_uint64", pl.UInt64, "payload, where it is an unsigned integer"),

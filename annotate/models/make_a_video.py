@@ -1,5 +1,4 @@
-"""ModelScope's text-to-video: a U-Net with a temporal convolution after every ResNet block and a temporal attention
-after every spatial one; it stands for Make-A-Video."""
+"""ModelScope text-to-video: a U-Net with temporal convolutions and temporal attention next to the spatial ones."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Part:
     config: Mapping[str, Any] = field(default_factory=dict)
 
     def but(self, **changes: Any) -> Part:
-        """This part with some of its configuration changed."""
+        """The same part with some of its configuration changed."""
         return replace(self, config={**self.config, **changes})
 
     def build(self) -> Any:

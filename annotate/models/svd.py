@@ -1,5 +1,4 @@
-"""Stable Video Diffusion: an image becomes a clip; every spatial ResNet and transformer block of its U-Net, and every
-ResNet block of its decoder, has a temporal twin, and attention to the image has a single key."""
+"""Stable Video Diffusion: a picture becomes a clip; spatial blocks have temporal twins, in the decoder as well."""
 
 from __future__ import annotations
 
@@ -93,9 +92,8 @@ def generate(pipeline: Any, request: Request) -> Any:
     from PIL import Image
 
     generator = request.generator()
-    pixels = torch.randint(
-        256, (request.batch, request.height, request.width, 3), generator=generator, dtype=torch.uint8
-    )
+    shape: Any = (request.batch, request.height, request.width, 3)
+    pixels = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
     return pipeline(
         [Image.fromarray(picture.numpy()) for picture in pixels],
         height=request.height,
@@ -121,7 +119,8 @@ MODELS = (
         },
         parameters={"unet": 1_524_623_082, "vae": 97_742_847, "image_encoder": 632_076_800},
         source="https://huggingface.co/stabilityai/stable-video-diffusion-img2vid-xt",
-        note="Takes a picture and no prompt; all frames are decoded at once, as the pipeline does by default.",
+        note="Takes a picture and no prompt: its cross-attention, to that picture, has a single key. All "
+        "frames are decoded at once, as the pipeline does by default.",
         pretrained="diffusers.StableVideoDiffusionPipeline",
     ),
 )

@@ -43,7 +43,9 @@ def table_text(
     """
     from rich.console import Console
 
-    shown = _chosen(frame, destination.rows, tree)
+    # A column without a value says nothing to a person.
+    valued = [column.name for column in frame if frame.is_empty() or column.null_count() < frame.height]
+    shown = _chosen(frame.select(valued), destination.rows, tree)
     to_terminal = destination.path is None and sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if to_terminal else PIPE_WIDTH
     text = io.StringIO()
