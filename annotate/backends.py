@@ -31,16 +31,27 @@ class Backend(Protocol):
         push, pop: open and close a range on the calling thread.
     """
 
-    active: bool
-    handle: Any
-    push: Callable[[Any, Any], Any]
-    pop: Callable[[Any], Any]
+    @property
+    def active(self) -> bool:
+        """See the class."""
+
+    @property
+    def handle(self) -> Any:
+        """See the class."""
+
+    @property
+    def push(self) -> Callable[[Any, Any], Any]:
+        """See the class."""
+
+    @property
+    def pop(self) -> Callable[[Any], Any]:
+        """See the class."""
 
     def prepared(self, name: str, role: str, call: int) -> Any:
         """What `push` takes to open a range of this name, role and call (0: none)."""
 
-    def mark(self, text: str, category: int = 0, payload: int | None = None, *, constant: bool = True) -> None:
-        """Make a mark. The text is kept for the next time if it is `constant`."""
+    def mark(self, text: str, category: int = 0, payload: int | None = None) -> None:
+        """Make a mark."""
 
 
 class Nvtx:
@@ -86,10 +97,9 @@ class Nvtx:
         """Event attributes: built once, never changed, and so safe on every thread."""
         return self._attributes(self._registered(name), self._roles[role], call or None)
 
-    def mark(self, text: str, category: int = 0, payload: int | None = None, *, constant: bool = True) -> None:
+    def mark(self, text: str, category: int = 0, payload: int | None = None) -> None:
         """Make a mark."""
-        message = self._registered(text) if constant else self._lib.RegisteredString(self.handle, text)
-        self._lib.mark(self._attributes(message, category or None, payload), self.handle)
+        self._lib.mark(self._attributes(self._registered(text), category or None, payload), self.handle)
 
     def _registered(self, text: str) -> Any:
         if text not in self._texts:
@@ -172,9 +182,8 @@ class Recorder:
         """Close the innermost range of the thread."""
         self._open[threading.get_ident()].pop().end_ns = self.clock()
 
-    def mark(self, text: str, category: int = 0, payload: int | None = None, *, constant: bool = True) -> None:
+    def mark(self, text: str, category: int = 0, payload: int | None = None) -> None:
         """Make a mark."""
-        del constant
         self.marks.append(Mark(text, category, payload, threading.get_ident(), self.clock()))
 
 
@@ -193,5 +202,5 @@ class Silent:
     def pop(self, _handle: None) -> None:
         """Nothing."""
 
-    def mark(self, text: str, category: int = 0, payload: int | None = None, *, constant: bool = True) -> None:
+    def mark(self, text: str, category: int = 0, payload: int | None = None) -> None:
         """Nothing."""

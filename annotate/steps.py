@@ -59,6 +59,7 @@ class Steps(threading.local):
         """The step is done."""
         self.abandon()
         self.index += 1
+        self.tracer.steps_taken += 1
 
     def abandon(self) -> None:
         """Close what is open, on whatever way out."""

@@ -59,6 +59,7 @@ class Tracer:
         self.calls = Calls(backend)
         self.labels: dict[str, ModuleLabel] = {}
         self.run: Mapping[str, Any] = {}
+        self.steps_taken = 0
         self._described_at = float("-inf")
         self._describing_takes = 0.0
         self._prepared: dict[tuple[str, int], Any] = {}
@@ -67,6 +68,11 @@ class Tracer:
         """Take labels up among what is described, and describe them."""
         self.labels.update((label.name, label) for label in labels)
         self.describe()
+
+    def tell_run(self, run: Mapping[str, Any]) -> None:
+        """Say what is run: model, request, versions."""
+        self.run = run
+        self.backend.mark(run_text(run))
 
     def clashes(self, labels: Iterable[ModuleLabel]) -> bool:
         """Whether one of these names means something else in this process already."""

@@ -91,9 +91,14 @@ def runs(said: pl.DataFrame) -> list[dict[str, object]]:
     return [run for run in map(labels.parse_run, texts) if run is not None]
 
 
-def versions(said: pl.DataFrame) -> set[int]:
-    """Versions of the format that marks are written in."""
-    return {number for number in map(labels.version_of, said["text"].unique()) if number is not None}
+def unread(said: pl.DataFrame) -> list[str]:
+    """A sentence for each version of the format that marks are written in and that is not read here."""
+    found = {number for number in map(labels.version_of, said["text"].unique()) if number is not None}
+    return [
+        f"Annotated in format {number}, and this ttinsys reads {labels.VERSION}: roles, steps and costs are missing; "
+        "upgrade ttinsys."
+        for number in sorted(found - {labels.VERSION})
+    ]
 
 
 def _modules(said: pl.DataFrame) -> pl.DataFrame:

@@ -7,6 +7,7 @@ It is what `ttinsys info` prints.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +18,12 @@ from parsers.tables import TABLES
 from ttinsys.attribution import attribute
 from ttinsys.coverage import coverage
 from ttinsys.identity import pid_of, tid_of
+from ttinsys.labels import marks, runs, unread
 from ttinsys.nvtx import crossing, ranges
 
-SIMULATED_KEYS = ("SYNTHETIC", "SIMULATED")
-"""Keys of the export's own table by which a trace says that no machine ran it."""
+SIMULATED = "SIMULATED"
+"""Key of the export's own table by which a trace says that its times come from a model of a GPU."""
+_MADE_UP = (SIMULATED, "SYNTHETIC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Overview:
         operations: `kind`, `device`, `streams`, `ops`, `sum_ns`.
         ranges: `domain`, `kind`, `ranges`, `names`, `deepest`, `unfinished`.
         coverage: see `ttinsys.coverage.coverage`.
+        runs: what annotated runs say of themselves: model, request, versions.
         notes: what a reader must know before trusting a number, a sentence each.
     """
 
@@ -52,6 +56,7 @@ class Overview:
     operations: pl.DataFrame
     ranges: pl.DataFrame
     coverage: pl.DataFrame
+    runs: tuple[dict[str, object], ...]
     notes: tuple[str, ...]
 
 
@@ -88,6 +93,7 @@ def overview(trace: Trace) -> Overview:
         schema_overrides={"source": pl.String},
     )
     keys = dict(export.drop_nulls().iter_rows())
+    said = marks(trace)
     return Overview(
         path=trace.path,
         format=trace.format,
@@ -100,7 +106,12 @@ def overview(trace: Trace) -> Overview:
         operations=operations,
         ranges=by_domain,
         coverage=covered,
-        notes=tuple(_notes(trace, keys, covered, by_domain, elsewhere.item(), backwards.item())),
+        runs=tuple(runs(said)),
+        notes=(
+            *(f"No machine ran this: {keys[key]}." for key in _MADE_UP if key in keys),
+            *_notes(trace, covered, by_domain, elsewhere.item(), backwards.item()),
+            *unread(said),
+        ),
     )
 
 
@@ -156,10 +167,17 @@ def _threads(trace: Trace, nested: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _notes(
-    trace: Trace, keys: dict[str, str], covered: pl.DataFrame, by_domain: pl.DataFrame, elsewhere: int, backwards: int
-) -> list[str]:
-    notes = [f"No machine ran this: {keys[key]}." for key in SIMULATED_KEYS if key in keys]
+def simulated(keys: Mapping[str, str]) -> str | None:
+    """The sentence for a trace that a model of a GPU made up, and that looks like any other; None for those measured.
+
+    Args:
+        keys: the export's own keys and values.
+    """
+    return f"No machine ran this: {keys[SIMULATED]}." if SIMULATED in keys else None
+
+
+def _notes(trace: Trace, covered: pl.DataFrame, by_domain: pl.DataFrame, elsewhere: int, backwards: int) -> list[str]:
+    notes = []
     if covered.is_empty():
         notes.append("No GPU activity: profile on a machine with a GPU with --trace=cuda,nvtx.")
     if by_domain.is_empty():

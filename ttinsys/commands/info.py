@@ -30,5 +30,5 @@ def command(traces: tuple[Path, ...], nsys: str | None, selection: Selection, de
     from ttinsys.render.overview import TEXTS
     from ttinsys.select import select
 
-    seen = [overview(select(trace, selection)) for _, trace in each(traces, nsys)]
+    seen = [overview(select(trace, selection)) for _, trace in each(traces, nsys, announce=False)]
     emit_text(TEXTS[destination.format](seen, destination), destination)

@@ -142,17 +142,23 @@ def check(destination: Destination) -> None:
         raise click.UsageError(str(error)) from error
 
 
-def each(paths: Sequence[Path], nsys: str | None) -> Iterator[tuple[Path, Trace]]:
-    """Open traces one after the other, saying which on a terminal."""
+def each(paths: Sequence[Path], nsys: str | None, *, announce: bool = True) -> Iterator[tuple[Path, Trace]]:
+    """Open traces one after the other, saying which on a terminal, and first of all whether a machine ran them."""
     import polars as pl
 
     import parsers
+    from ttinsys.overview import simulated
 
     # A source that fails inside the streaming engine of Polars 2.1 may hang, or abort the process when it ends.
     click.get_current_context().with_resource(pl.Config(set_engine_affinity="in-memory"))
     for number, path in enumerate(paths, start=1):
         with progress(f"{path} ({number} of {len(paths)})" if len(paths) > 1 else str(path)):
-            yield path, parsers.load(path, nsys=nsys)
+            trace = parsers.load(path, nsys=nsys)
+        if announce:
+            sentence = simulated(dict(trace.export_info.drop_nulls().collect().iter_rows()))
+            if sentence:
+                note(f"{path}: {sentence}")
+        yield path, trace
 
 
 def together(frames: Sequence[tuple[Path, pl.LazyFrame]], also: Sequence[pl.LazyFrame] = ()) -> list[pl.DataFrame]:

@@ -52,6 +52,7 @@ def _text(one: Overview, destination: Destination) -> str:
         _span(one),
         in_words(one.coverage),
         *(printable(note) for note in one.notes),
+        *(printable(_run(run)) for run in one.runs),
     ]
     gpus = one.gpus.select("device_id", "name", "chip", "sm_count", "memory_bytes")
     sections = {
@@ -65,6 +66,16 @@ def _text(one: Overview, destination: Destination) -> str:
         if not frame.is_empty():
             lines += ["", title, table_text(frame, destination, _UNITS).rstrip("\n")]
     return "\n".join(lines) + "\n"
+
+
+def _run(run: dict[str, object]) -> str:
+    """An annotated run in a line: its own words, in its own order."""
+    request = run.get("request")
+    asked = [f"{value} {name}" for name, value in request.items()] if isinstance(request, dict) else []
+    rest = [f"{name} {value}" for name, value in run.items() if isinstance(value, str) and name != "model"]
+    return "; ".join(
+        ["run of " + str(run.get("model", "a model")), *([", ".join(asked)] if asked else []), ", ".join(rest)]
+    )
 
 
 def _span(one: Overview) -> str:

@@ -1,0 +1,65 @@
+"""What the commands of this package share: options, and one place that turns errors into a line and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import reduce
+from typing import Any, NoReturn
+
+import click
+
+from annotate.errors import AnnotateError
+
+Command = Callable[..., Any]
+
+_REQUEST = (
+    ("steps", "Denoising or parallel-decoding steps."),
+    ("height", "Height of the picture, in pixels."),
+    ("width", "Width of the picture, in pixels."),
+    ("frames", "Frames of the clip."),
+    ("tokens", "Tokens to decode."),
+    ("prompt-tokens", "Tokens of the prompt, where the model does not pad it to a fixed length."),
+    ("batch", "Prompts at once."),
+    ("seed", "Of the noise and of random weights."),
+)
+
+
+def request_options(command: Command) -> Command:
+    """`--steps` and the rest of `annotate.models.Request`; what is not given is the model's default."""
+    options = [click.option(f"--{name}", type=int, help=text) for name, text in _REQUEST]
+    return reduce(lambda inner, option: option(inner), reversed(options), command)
+
+
+REQUEST_NAMES = tuple(name.replace("-", "_") for name, _ in _REQUEST)
+"""Names of the parameters that `request_options` gives to a command."""
+
+
+def say(text: str) -> None:
+    """A line for the person, on standard error."""
+    click.echo(text, err=True)
+
+
+def main(command: click.Command) -> NoReturn:
+    """Run a command; errors are one line on standard error, and status 1."""
+    # Libraries say on import what concerns training, or packages that nothing here needs.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        command.main(standalone_mode=True)
+    except AnnotateError as error:
+        if os.environ.get("TTINSYS_DEBUG"):
+            raise
+        say(f"Error: {error}")
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in _EXTRA:
+            raise
+        say(f"Error: {error.name} is not installed: pip install 'ttinsys[annotate]'")
+        sys.exit(1)
+    sys.exit(0)
+
+
+_EXTRA = frozenset({"torch", "diffusers", "transformers", "nvtx", "accelerate", "tokenizers"})

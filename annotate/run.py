@@ -1,0 +1,221 @@
+r"""Run a model with ranges around all of it, under nsys or not.
+
+\b
+    python -m annotate.run --list
+    python -m annotate.run --model stable-diffusion --size tiny --device cpu
+    python -m annotate.run --model wan-1.3b --steps 3 --profile wan
+    nsys profile --trace=cuda,nvtx -o sd python -m annotate.run --model stable-diffusion --attention eager
+    python -m annotate.run --script my_pipeline.py --its-own-option 1
+
+Weights are random unless --pretrained says where real ones lie: time does not depend on them. No network is used.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from annotate.cli import REQUEST_NAMES, main, request_options, say
+
+if TYPE_CHECKING:
+    from annotate.models import Size
+    from annotate.session import Measured, Session
+
+LEVELS = ("step", "stage", "component", "block", "leaf")
+
+
+@click.command(help=__doc__, context_settings={"ignore_unknown_options": False, "help_option_names": ["-h", "--help"]})
+@click.option("--model", "name", metavar="NAME", help="What to run: see --list.")
+@click.option(
+    "--size", type=click.Choice(["full", "tiny"]), default="full", show_default=True, help="As published, or for tests."
+)
+@click.option("--device", help="cuda, cuda:N or cpu; cuda where there is one.")
+@click.option(
+    "--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="Half precision on a GPU by default."
+)
+@request_options
+@click.option(
+    "--attention",
+    default="sdpa",
+    show_default=True,
+    metavar="KIND",
+    help="eager (unfused), sdpa, flash, efficient, cudnn, math, or a backend of diffusers.",
+)
+@click.option(
+    "--compile",
+    "compiled",
+    type=click.Choice(["none", "regional", "full"]),
+    default="none",
+    show_default=True,
+    help="What of the denoiser is compiled.",
+)
+@click.option("--cuda-graphs", is_flag=True, help="Replay the kernels of each call as one CUDA graph.")
+@click.option("--granularity", type=click.Choice(LEVELS), default="leaf", show_default=True, help="The finest ranges.")
+@click.option("--no-annotate", is_flag=True, help="No ranges: to compare with.")
+@click.option(
+    "--warmup", type=click.IntRange(min=0), default=1, show_default=True, help="Runs before those that are measured."
+)
+@click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Measured runs.")
+@click.option("--capture-range", is_flag=True, help="Open the profiler's window around the measured runs alone.")
+@click.option("--pretrained", metavar="PATH", help="Folder of real weights.")
+@click.option(
+    "--profile", metavar="FILE", help="Capture with nsys into FILE.nsys-rep, and check that all ranges arrived."
+)
+@click.option(
+    "--export",
+    "kind",
+    type=click.Choice(["sqlite", "parquetdir", "arrowdir", "none"]),
+    default="sqlite",
+    show_default=True,
+    help="What --profile exports beside the report.",
+)
+@click.option("--nsys", metavar="PATH", help="The nsys to use; else $NSYS, or the one on PATH.")
+@click.option("--list", "listing", is_flag=True, help="List the models.")
+@click.option("--describe", metavar="NAME", help="Components of a model: parameters, memory, FLOPs.")
+@click.option(
+    "--script",
+    type=click.Path(path_type=Path),
+    help="Run a Python script, every diffusers pipeline in it annotated; what follows are its own arguments.",
+)
+@click.option("--report-to", type=click.Path(path_type=Path), hidden=True)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def command(
+    name: str | None,
+    *,
+    listing: bool,
+    describe: str | None,
+    script: Path | None,
+    arguments: tuple[str, ...],
+    **chosen: Any,
+) -> None:
+    """See the module."""
+    if listing:
+        from annotate.listing import listing as text
+
+        click.echo(text(), nl=False)
+    elif describe:
+        from annotate.listing import description
+
+        click.echo(description(describe), nl=False)
+    elif script:
+        from annotate.script import run_script
+
+        run_script(script, arguments, granularity=chosen["granularity"])
+    elif arguments:
+        raise click.UsageError(f"no such argument: {arguments[0]}")
+    elif name is None:
+        raise click.UsageError("say what to run: --model NAME (--list shows them), or --script FILE")
+    elif chosen["profile"]:
+        _profile(name, chosen)
+    else:
+        _run(name, chosen)
+
+
+def _run(name: str, chosen: dict[str, Any]) -> None:
+    """Run in this process."""
+    from annotate.backends import Backend, Silent
+    from annotate.hooks import nvtx
+
+    session = _session(name, chosen)
+    backend: Backend = Silent() if chosen["no_annotate"] else nvtx()
+    if not backend.active and not chosen["no_annotate"]:
+        say("nothing listens to NVTX, so nothing is annotated; to capture this run:")
+        say(f"    {shlex.join(_capturing(session, chosen))}")
+    results = []
+    for number, measured in enumerate(session.run(backend), start=1):
+        results.append(measured)
+        click.echo(_line(number, measured))
+    if chosen["report_to"]:
+        report = {"ranges": session.ranges, "run": session.described(), "runs": [vars(r) for r in results]}
+        chosen["report_to"].write_text(json.dumps(report))
+
+
+def _session(name: str, chosen: dict[str, Any]) -> Session:
+    from annotate.models import model
+
+    declared = model(name)
+    size = cast("Size", chosen["size"])
+    request = declared.request(size, **{key: chosen[key] for key in REQUEST_NAMES})
+
+    from annotate.session import Options, Session
+
+    options = Options(
+        device=chosen["device"] or default_device(),
+        dtype=chosen["dtype"],
+        attention=chosen["attention"],
+        compile=chosen["compiled"],
+        cuda_graphs=chosen["cuda_graphs"],
+        granularity=chosen["granularity"],
+        warmup=chosen["warmup"],
+        repeat=chosen["repeat"],
+        window=chosen["capture_range"],
+        pretrained=chosen["pretrained"],
+    )
+    return Session(declared, size, request, options, say=say)
+
+
+def default_device() -> str:
+    """The GPU where there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _line(number: int, measured: Measured) -> str:
+    counted = f"{measured.steps} steps, {measured.wall_s / measured.steps:.4f} s each"
+    return f"run {number}: {measured.wall_s:.3f} s, {counted}, peak memory {measured.peak_bytes / 2**30:.2f} GiB"
+
+
+def _capturing(session: Session, chosen: dict[str, Any]) -> list[str]:
+    """The nsys command that captures this run."""
+    from annotate.nsys import nsys_command
+
+    program = ["python", "-m", "annotate.run", *sys.argv[1:]]
+    output = f"{session.model.name}-{session.options.attention}"
+    return nsys_command(program, output, device=session.options.device, window=chosen["capture_range"])
+
+
+def _profile(name: str, chosen: dict[str, Any]) -> None:
+    """Run under nsys, and look whether what was opened has arrived."""
+    from annotate.models import model
+    from annotate.profile import profile
+
+    declared = model(name)
+    declared.request(cast("Size", chosen["size"]), **{key: chosen[key] for key in REQUEST_NAMES})
+    given = sys.argv[1:]
+    captured = profile(
+        _without(given, "--profile", "--export", "--nsys"),
+        Path(chosen["profile"]),
+        device=chosen["device"] or default_device(),
+        window=chosen["capture_range"],
+        kind=chosen["kind"],
+        nsys=chosen["nsys"],
+        say=say,
+    )
+    for number, measured in enumerate(captured.runs, start=1):
+        click.echo(_line(number, measured))
+    click.echo(f"{captured.report}: all {captured.ranges:,} ranges arrived")
+    if captured.exported:
+        click.echo(f"{captured.exported}: ttinsys layers {captured.exported}")
+
+
+def _without(arguments: list[str], *options: str) -> list[str]:
+    """Arguments without some options and their values."""
+    kept, skip = [], False
+    for argument in arguments:
+        if skip:
+            skip = False
+        elif argument in options:
+            skip = True
+        elif not argument.startswith(tuple(f"{option}=" for option in options)):
+            kept.append(argument)
+    return kept
+
+
+if __name__ == "__main__":
+    main(command)
