@@ -21,7 +21,7 @@ import torch
 from annotate.backends import Backend
 from annotate.build import build
 from annotate.choices import attention, compile_denoiser
-from annotate.errors import ImpossibleRequest, NothingRecorded
+from annotate.errors import AnnotateError, ImpossibleRequest, NothingRecorded
 from annotate.hooks import Annotation, annotate
 from annotate.labels import ModuleLabel
 from annotate.models import Model, Request, Size
@@ -215,7 +215,19 @@ class Session:
         taken = annotation.tracer.steps_taken
         self._wait()
         start = time.perf_counter()
-        self.model.generate(self.pipeline, self.request)
+        try:
+            self.model.generate(self.pipeline, self.request)
+        except torch.OutOfMemoryError as error:
+            raise ImpossibleRequest(
+                f"{self.model.name} does not fit into the memory of {self.options.device}: ask for less with --height, "
+                "--frames or --batch, or take another --dtype"
+            ) from error
+        except Exception as error:
+            said = str(error).strip().splitlines()
+            raise AnnotateError(
+                f"{self.model.name} failed in its pipeline: {type(error).__name__}: {said[0] if said else 'no message'} "
+                "(TTINSYS_DEBUG=1 shows where)"
+            ) from error
         self._wait()
         wall = time.perf_counter() - start
         steps = annotation.tracer.steps_taken - taken or self.request.steps or self.request.tokens or 1

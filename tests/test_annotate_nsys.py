@@ -1,0 +1,181 @@
+"""What is annotated arrives through a real nsys: ranges, labels and costs, for every tiny model, on the CPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+import ttinsys
+from annotate.labels import ROLES
+from annotate.models import MODELS
+from tests.shared import NSYS, needs_nsys
+from ttinsys.cli import main
+
+pytest.importorskip("torch")
+pytest.importorskip("diffusers")
+pytest.importorskip("nvtx")
+
+ROOT = Path(__file__).resolve().parents[1]
+FIELDS = ("step", "q_len", "kv_len", "flops", "bytes")
+GROUPS = [list(MODELS)[first::4] for first in range(4)]
+
+
+def under_nsys(folder: Path, program: list[str]) -> Path:
+    """Capture a program, and export it to SQLite."""
+    report = folder / "run"
+    done = subprocess.run(
+        [
+            NSYS,
+            "profile",
+            "--trace=nvtx",
+            "--sample=none",
+            "--cpuctxsw=none",
+            "--export=sqlite",
+            "-o",
+            report,
+            *program,
+        ],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert report.with_suffix(".sqlite").exists(), done.stdout[-2000:] + done.stderr[-2000:]
+    return report.with_suffix(".sqlite")
+
+
+@needs_nsys
+@pytest.mark.parametrize("names", GROUPS, ids=lambda names: names[0])
+def test_every_range_of_every_tiny_model_arrives_with_all_that_it_says(tmp_path: Path, names: list[str]) -> None:
+    opened = tmp_path / "opened.json"
+    trace = under_nsys(tmp_path, [sys.executable, "tests/annotated.py", str(opened), *names])
+    expected = pl.DataFrame(json.loads(opened.read_text()), infer_schema_length=None)
+    ranges = ttinsys.ranges(ttinsys.load(trace)).filter(pl.col("domain") == "ttinsys").collect()
+
+    assert ranges["end_ns"].null_count() == 0
+    for column in ("name", "role", "depth", *FIELDS[1:]):
+        assert ranges[column].to_list() == expected[column].to_list(), column
+    own_step = expected.filter(pl.col("step").is_not_null())
+    assert ranges.filter(pl.col("class") == "step")["step"].to_list() == own_step["step"].to_list()
+    assert {*ranges["role"]} <= {*ROLES}
+    assert_prefixes_hold(ranges)
+
+    for command in ("layers", "ranges"):
+        done = CliRunner().invoke(main, [command, "--format", "json", str(trace)])
+        assert done.exit_code == 0, done.stderr
+        rows = pl.DataFrame(json.loads(done.stdout), infer_schema_length=None)
+        assert rows["instances"].sum() == ranges.height
+        assert rows["cpu_ns"].min() > 0  # type: ignore[operator]
+        assert {*rows["role"]} == {*ranges["role"]}
+
+
+def assert_prefixes_hold(ranges: pl.DataFrame) -> None:
+    """What lies in a module is named after it; stages, steps and pipelines are no modules, and not classes."""
+    of_module = pl.col("class").str.contains("^[A-Z]") & pl.col("component").is_not_null()
+    above = ranges.select(pl.col("index").alias("parent"), pl.col("name").alias("above"), of_module.alias("module"))
+    inside = ranges.join(above, on="parent").filter("module")
+    assert inside.height > 1000
+    # T5 has one table for encoder and decoder: its name can begin with one of them at most.
+    shared = pl.col("name").str.ends_with(".shared")
+    assert inside.filter(~pl.col("name").str.starts_with(pl.col("above") + ".") & ~shared).is_empty()
+
+
+@needs_nsys
+def test_run_captures_itself_and_counts_what_arrived(tmp_path: Path) -> None:
+    done = run("run", "--model", "llama2-7b", "--size", "tiny", "--device", "cpu", "--profile", str(tmp_path / "llama"))
+    assert done.returncode == 0, done.stderr
+    assert "ranges arrived" in done.stdout
+    info = CliRunner().invoke(main, ["info", str(tmp_path / "llama.sqlite")])
+    assert "run of llama2-7b; 5 tokens, 11 prompt_tokens, 1 batch, 0 seed; size tiny" in info.stdout
+    phases = ttinsys.ranges(ttinsys.load(tmp_path / "llama.sqlite")).filter(pl.col("name") == "step").collect()
+    # Warm-up and measured run: the prompt is read at once, four more tokens are written one by one.
+    assert phases["phase"].to_list() == ["prefill", "decode", "decode", "decode", "decode"] * 2
+    assert phases["step"].to_list() == [0, 1, 2, 3, 4] * 2
+
+
+@needs_nsys
+def test_sweep_captures_each_point_goes_on_where_it_stopped_and_records_what_failed(tmp_path: Path) -> None:
+    grid = ["--model", "pixart", "--size", "tiny", "--device", "cpu", "--attention", "sdpa,none-such"]
+    first = run("sweep", *grid, "-o", str(tmp_path))
+    assert first.returncode == 1
+    assert "1 of 2 points failed" in first.stderr
+    points = json.loads((tmp_path / "sweep.json").read_text())["points"]
+    assert [point["status"] for point in points] == ["done", "failed"]
+    assert "none-such" in points[1]["error"]
+    trace = ttinsys.load(tmp_path / points[0]["trace"])
+    steps = ttinsys.ranges(trace).filter(pl.col("name") == "step").collect()
+    assert steps.height == 2  # the warm-up lies outside the window
+    assert ttinsys.ranges(trace).collect()["role"].null_count() == 0
+
+    again = run("sweep", *grid, "-o", str(tmp_path))
+    assert "done before" in again.stderr
+    assert json.loads((tmp_path / "sweep.json").read_text())["points"] == points
+
+
+@needs_nsys
+def test_script_has_its_pipelines_annotated_without_changing_a_line(tmp_path: Path) -> None:
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "import sys\n"
+        "from annotate.build import build\n"
+        "from annotate.models import model\n"
+        "pixart = model('pixart')\n"
+        "pipeline = build(pixart, 'tiny')\n"
+        "for _ in range(int(sys.argv[1])):\n"
+        "    pixart.generate(pipeline, pixart.request('tiny'))\n"
+    )
+    trace = under_nsys(tmp_path, [sys.executable, "-m", "annotate.run", "--script", str(script), "2"])
+    ranges = ttinsys.ranges(ttinsys.load(trace)).collect()
+    counts = dict(ranges.group_by("name").agg(pl.len()).iter_rows())
+    assert (counts["PixArtAlphaPipeline"], counts["step"], counts["transformer"]) == (2, 4, 4)
+    assert ranges["role"].null_count() == 0
+
+
+def test_script_without_a_pipeline_says_so(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("print('hello')\n")
+    done = run("run", "--script", str(tmp_path / "mine.py"))
+    assert (done.returncode, done.stdout) == (1, "hello\n")
+    assert done.stderr.splitlines()[-1].endswith("it called no diffusers pipeline, so nothing was annotated")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--model", "stable-difusion"], 1, "no model stable-difusion: did you mean stable-diffusion?"),
+        (["--model", "sdxl", "--height", "511"], 1, "--height 511: sdxl makes multiples of 8: the nearest is 512"),
+        (["--model", "sdxl", "--tokens", "5"], 1, "sdxl has no --tokens"),
+        (["--model", "sdxl", "--steps", "0"], 1, "--steps 0: must be at least 1"),
+        (["--model", "sdxl", "--device", "tpu9"], 1, "--device tpu9: no such device"),
+        (["--model", "sdxl", "--cuda-graphs", "--device", "cpu"], 1, "--cuda-graphs: only on a CUDA device"),
+        (["--model", "sdxl", "--profile", "x", "--nsys", "none-such"], 1, "none-such is not a program here"),
+        (
+            ["--model", "pixart", "--size", "tiny", "--device", "cpu", "--steps", "1"],
+            1,
+            "pixart failed in its pipeline",
+        ),
+        (["--script", "none-such.py"], 1, "none-such.py: no such file"),
+        (["--describe", "none-such"], 1, "no model none-such"),
+        ([], 2, "say what to run"),
+        (["--model", "sdxl", "--granularity", "atom"], 2, "'atom' is not one of"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(arguments: list[str], status: int, said: str) -> None:
+    done = run("run", *arguments)
+    assert done.returncode == status
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the package as a person would."""
+    return subprocess.run(
+        [sys.executable, "-m", f"annotate.{module}", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
