@@ -134,9 +134,18 @@ class TraceBuilder:
         """Set the end, in ns, of a range that was opened with `end=None`."""
         self._rows["NVTX_EVENTS"][range_id - 1]["end"] = end
 
-    def mark(self, thread: Thread, text: str, at: int, *, domain: int = 0, payload: int | float | None = None) -> int:
+    def mark(
+        self,
+        thread: Thread,
+        text: str,
+        at: int,
+        *,
+        domain: int = 0,
+        category: int | None = None,
+        payload: int | float | None = None,
+    ) -> int:
         """An NVTX mark; returns its row number."""
-        return self._nvtx(thread, at, None, _MARK, text=text, domain=domain, payload=payload)
+        return self._nvtx(thread, at, None, _MARK, text=text, domain=domain, category=category, payload=payload)
 
     def domain(self, pid: int, id: int, name: str, at: int, *, destroyed: int | None = None) -> None:
         """Create an NVTX domain at `at` ns and, if `destroyed` is given, destroy it then."""
