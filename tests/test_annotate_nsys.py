@@ -32,7 +32,7 @@ def under_nsys(folder: Path, program: list[str]) -> Path:
     report = folder / "run"
     done = subprocess.run(
         [
-            NSYS,
+            str(NSYS),
             "profile",
             "--trace=nvtx",
             "--sample=none",
