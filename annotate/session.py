@@ -251,8 +251,7 @@ class Session:
         elif self.on_gpu:
             torch.cuda.profiler.start()  # type: ignore[no-untyped-call]
             try:
-                annotation.describe()
-                yield
+                yield  # what ranges refer to is told as the profiler starts
             finally:
                 self._wait()
                 torch.cuda.profiler.stop()  # type: ignore[no-untyped-call]
