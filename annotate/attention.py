@@ -21,7 +21,7 @@ from torch.nn import functional
 from annotate.calls import shapes
 from annotate.costs import attention_cost
 from annotate.labels import ATTENTION_ROLES, ModuleLabel
-from annotate.tracer import THREAD, Tracer, add_cost
+from annotate.tracer import Tracer
 from annotate.wrappers import Wrapper, is_compiling
 
 CORE = "core"
@@ -57,14 +57,17 @@ class Core(Wrapper):
         self.known: dict[Any, Any] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if is_compiling() or self.off or THREAD.in_core or not THREAD.stack:
+        if is_compiling() or self.off:
+            return self.inner(*args, **kwargs)
+        thread = self.tracer.thread
+        if thread.in_core or not thread.stack:
             return self.inner(*args, **kwargs)
         given = args[self.first : self.first + 3]
         query, key, value = given if len(given) == 3 else (*given, *(kwargs[n] for n in _NAMES[len(given) :]))
-        THREAD.in_core = True
+        thread.in_core = True
         try:
             if not self.ranged:
-                add_cost(_cost(query, key, value, heads_last=self.heads_last))
+                self.tracer.add_cost(_cost(query, key, value, heads_last=self.heads_last))
                 return self.inner(*args, **kwargs)
             self.open(query, key, value)
             try:
@@ -72,11 +75,11 @@ class Core(Wrapper):
             finally:
                 self.tracer.backend.pop(self.tracer.backend.handle)
         finally:
-            THREAD.in_core = False
+            thread.in_core = False
 
     def open(self, query: Any, key: Any, value: Any) -> None:
         """Open the range of a core in the innermost module."""
-        around = THREAD.stack[-1].label
+        around = self.tracer.thread.stack[-1].label
         known = (around.name, query.shape, key.shape, query.dtype)
         prepared = self.known.get(known)
         if prepared is None:
@@ -118,15 +121,18 @@ def scores(inner: Callable[..., Any], core: Core) -> Callable[..., Any]:
 
     @functools.wraps(inner)
     def get_attention_scores(attention: nn.Module, query: Any, key: Any, attention_mask: Any = None) -> Any:
-        if is_compiling() or THREAD.in_core or not THREAD.stack:
+        if is_compiling():
+            return inner(attention, query, key, attention_mask)
+        thread = core.tracer.thread
+        if thread.in_core or not thread.stack:
             return inner(attention, query, key, attention_mask)
         if not core.ranged:
-            add_cost(_cost(query, key, key, heads_last=False))
+            core.tracer.add_cost(_cost(query, key, key, heads_last=False))
             return inner(attention, query, key, attention_mask)
         core.open(query, key, key)
-        THREAD.scores = (None, len(THREAD.stack))  # should this raise, the module around it closes the range
+        thread.scores = (None, len(thread.stack))  # should this raise, the module around it closes the range
         probabilities = inner(attention, query, key, attention_mask)
-        THREAD.scores = (probabilities, len(THREAD.stack))
+        thread.scores = (probabilities, len(thread.stack))
         return probabilities
 
     return get_attention_scores
@@ -142,13 +148,13 @@ class Product(Wrapper):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if is_compiling():
             return self.inner(*args, **kwargs)
-        scores = THREAD.scores
+        scores = self.tracer.thread.scores
         if scores is None or not args or scores[0] is not args[0]:
             return self.inner(*args, **kwargs)
         try:
             return self.inner(*args, **kwargs)
         finally:
-            THREAD.scores = None
+            self.tracer.thread.scores = None
             self.tracer.backend.pop(self.tracer.backend.handle)
 
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 from weakref import ref
@@ -137,12 +136,12 @@ class Outer:
         """The pipeline's own `__call__`, which belongs to its class: that of others of its class stays as it was."""
         target = self._root.target
         label = self._label(self._root.name, type(target).__name__, "step")
-        annotated = ref(target)
+        annotated, tracer = ref(target), self._tracer
 
         def make(inner: Callable[..., Any]) -> Callable[..., Any]:
             @functools.wraps(inner)
             def call(pipeline: Any, *args: Any, **kwargs: Any) -> Any:
-                if pipeline is not annotated() or _RUNNING.pipeline is pipeline:
+                if pipeline is not annotated() or tracer.thread.running is pipeline:
                     return inner(pipeline, *args, **kwargs)
                 return self._run(label, pipeline, lambda: inner(pipeline, *args, **kwargs))
 
@@ -153,11 +152,12 @@ class Outer:
     def _run(self, label: ModuleLabel, pipeline: Any, call: Callable[[], Any]) -> Any:
         self._tracer.describe_in_time()
         self._tracer.open(label)
-        before, _RUNNING.pipeline = _RUNNING.pipeline, pipeline
+        thread = self._tracer.thread
+        before, thread.running = thread.running, pipeline
         try:
             return call()
         finally:
-            _RUNNING.pipeline = before
+            thread.running = before
             self.abandon()
             self._tracer.close()
 
@@ -169,15 +169,6 @@ class Outermost(MethodRange):
         if not self.off:
             self.tracer.describe_in_time()
         return super().__call__(*args, **kwargs)
-
-
-class _Running(threading.local):
-    """The pipeline whose call this thread is in: a class's `__call__` may call its base's."""
-
-    pipeline: Any = None
-
-
-_RUNNING = _Running()
 
 
 def _writes(module: nn.Module) -> bool:

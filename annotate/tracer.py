@@ -1,4 +1,4 @@
-"""What opens and closes ranges: one tracer per backend, one stack of open ranges per thread.
+"""What opens and closes ranges: one tracer per backend, and of each, one stack of open ranges per thread.
 
 Every range but a leaf's is a frame on its thread's stack. So the core of an attention knows which module it is in, and
 the cost of what has no range of its own (leaves, at a coarse granularity) goes to the innermost range that is open.
@@ -36,15 +36,14 @@ class ThreadState(threading.local):
         stack: frames, innermost last.
         in_core: whether it is in the core of an attention, which may call another that need not be told apart.
         scores: of an unfused attention whose second product is yet to come, and the depth at which it opened.
+        running: the pipeline whose call it is in: a class's `__call__` may call its base's.
     """
 
     def __init__(self) -> None:
         self.stack: list[Frame] = []
         self.in_core = False
         self.scores: tuple[Any, int] | None = None
-
-
-THREAD = ThreadState()
+        self.running: Any = None
 
 
 class Tracer:
@@ -57,6 +56,7 @@ class Tracer:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.calls = Calls(backend)
+        self.thread = ThreadState()
         self.labels: dict[str, ModuleLabel] = {}
         self.run: Mapping[str, Any] = {}
         self.steps_taken = 0
@@ -104,7 +104,7 @@ class Tracer:
         """Open a range that is no module's; to be closed in the reverse order."""
         call = self.calls.of(values) if values else 0
         frame = Frame(label, values or {})
-        THREAD.stack.append(frame)
+        self.thread.stack.append(frame)
         prepared = self._prepared.get((label.name, call))
         if prepared is None:
             self.add(label)
@@ -114,7 +114,7 @@ class Tracer:
 
     def close(self) -> None:
         """Close the range opened last on this thread."""
-        frame = THREAD.stack.pop()
+        frame = self.thread.stack.pop()
         self.settle(frame)
         self.backend.pop(self.backend.handle)
 
@@ -124,13 +124,12 @@ class Tracer:
             cost = {"flops": frame.flops, "bytes": frame.bytes}
             self.calls.correct(self.calls.of({**frame.values, **cost}))
 
-
-def add_cost(cost: Cost) -> None:
-    """Add the cost of what has no range of its own to the innermost open one."""
-    if THREAD.stack:
-        frame = THREAD.stack[-1]
-        frame.flops += cost.flops
-        frame.bytes += cost.bytes
+    def add_cost(self, cost: Cost) -> None:
+        """Add the cost of what has no range of its own to the innermost open one."""
+        stack = self.thread.stack
+        if stack:
+            stack[-1].flops += cost.flops
+            stack[-1].bytes += cost.bytes
 
 
 def tracer_of(backend: Backend) -> Tracer:

@@ -17,7 +17,7 @@ from torch import nn
 from annotate.calls import shapes, tensors_in
 from annotate.costs import Cost, Counted, has_formula, leaf_cost
 from annotate.labels import ModuleLabel
-from annotate.tracer import THREAD, Frame, Tracer, add_cost
+from annotate.tracer import Frame, Tracer
 
 MOST_SHAPES = 256
 """Calls that a wrapper remembers: a decode makes a new one with every token."""
@@ -70,6 +70,7 @@ class _Labelled(Wrapper):
         self.label = label
         self.module = module
         self.push, self.pop, self.handle = tracer.backend.push, tracer.backend.pop, tracer.backend.handle
+        self.thread = tracer.thread
         self.known: dict[Any, Any] = {}
 
     def remember(self, key: Any, value: Any) -> None:
@@ -126,10 +127,10 @@ class LeafCost(_Labelled):
         key = signature(args, kwargs)
         cost = self.known.get(key)
         if cost is not None:
-            add_cost(cost)
+            self.tracer.add_cost(cost)
             return self.inner(*args, **kwargs)
         output, cost = measured(self.inner, self.module, args, kwargs)
-        add_cost(cost)
+        self.tracer.add_cost(cost)
         self.remember(key, cost)
         return output
 
@@ -138,11 +139,14 @@ class _Opaque(_Labelled):
     """For a module that writes out its attention itself: the core in it is not told apart."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        before, THREAD.in_core = THREAD.in_core, True
+        if is_compiling() or self.off:
+            return self.inner(*args, **kwargs)
+        thread = self.tracer.thread
+        before, thread.in_core = thread.in_core, True
         try:
             return super().__call__(*args, **kwargs)  # type: ignore[misc]  # of the class that it is mixed into
         finally:
-            THREAD.in_core = before
+            thread.in_core = before
 
 
 class OpaqueRange(_Opaque, LeafRange):
@@ -184,14 +188,15 @@ class BlockRange(_Labelled):
             found = self.prepare(key, args, kwargs)
         prepared, values = found
         frame = Frame(self.label, values)
-        stack = THREAD.stack
+        thread = self.thread
+        stack = thread.stack
         stack.append(frame)
         self.push(prepared, self.handle)
         try:
             return self.inner(*args, **kwargs)
         finally:
-            if THREAD.scores is not None and THREAD.scores[1] == len(stack):
-                THREAD.scores = None
+            if thread.scores is not None and thread.scores[1] == len(stack):
+                thread.scores = None
                 self.pop(self.handle)
             stack.pop()
             if frame.bytes:
