@@ -6,6 +6,7 @@ with attention(pipeline, "eager"):
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -78,7 +79,8 @@ def _unfuse(target: Any) -> None:
     for component in components(target):
         if hasattr(component, "set_attn_implementation"):
             component.set_attn_implementation("eager")  # type: ignore[operator]
-        for module in component.modules():
+        # Transformers hand masks to their attention that the unfused processors do not take: those fall to torch.
+        for module in component.modules() if _UNETS.search(type(component).__name__) else ():
             unfused = _UNFUSED.get(type(getattr(module, "processor", None)).__name__)
             if unfused is not None:
                 from diffusers.models import attention_processor
@@ -86,6 +88,7 @@ def _unfuse(target: Any) -> None:
                 module.set_processor(getattr(attention_processor, unfused)())  # type: ignore[operator]
 
 
+_UNETS = re.compile(r"UNet|Autoencoder|VQModel")
 _UNFUSED = {"AttnProcessor2_0": "AttnProcessor", "AttnAddedKVProcessor2_0": "AttnAddedKVProcessor"}
 
 

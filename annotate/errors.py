@@ -19,3 +19,9 @@ class MissingPackage(AnnotateError):
 
 class NothingRecorded(AnnotateError):
     """A capture that should hold ranges and holds none, or not all."""
+
+
+def pipeline_failed(name: str, error: Exception) -> AnnotateError:
+    """What to raise where a model's own pipeline raised: a library's error in one line."""
+    said = (str(error).strip().splitlines() or ["no message"])[0]
+    return AnnotateError(f"{name} failed in its pipeline: {type(error).__name__}: {said} (TTINSYS_DEBUG=1 shows where)")

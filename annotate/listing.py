@@ -17,7 +17,10 @@ def listing() -> str:
 
 
 def description(name: str) -> str:
-    """One model: its components with class, parameters and the memory of its weights, source and notes.
+    """One model: its components with class, parameters, memory of the weights and FLOPs; source and notes.
+
+    FLOPs are counted in a run of the published size on the meta device, of two steps: it takes seconds, or a minute for
+    the largest, and neither a GPU nor weights.
 
     Raises:
         UnknownModel: no model has that name.
@@ -27,14 +30,41 @@ def description(name: str) -> str:
     if found.study:
         lines.append(f"study (arXiv 2312.14385): {found.study}")
     lines += [f"default: {_asked(found)}", *([f"note: {found.note}"] if found.note else []), ""]
-    rows: list[tuple[str, ...]] = [("component", "class", "parameters", "half precision")]
-    rows += [
-        (part, found.full[part].cls.rpartition(".")[2], f"{count:,}", f"{2 * count / 2**30:.2f} GiB")
-        for part, count in found.parameters.items()
+    costs = costs_by_component(found)
+    rows: list[tuple[str, ...]] = [
+        ("component", "class", "parameters", "half precision", "calls", "TFLOP a call", "batch")
     ]
+    for part, count in found.parameters.items():
+        calls, flops, batch = costs.get(part, (0, 0, 0))
+        cost = (f"{calls}", f"{flops / calls / 1e12:,.4g}", f"{batch or ''}") if calls else ("0", "", "")
+        cls = found.full[part].cls.rpartition(".")[2]
+        rows.append((part, cls, f"{count:,}", f"{2 * count / 2**30:.2f} GiB", *cost))
     total = sum(found.parameters.values())
-    rows.append(("all", "", f"{total:,}", f"{2 * total / 2**30:.2f} GiB"))
+    rows.append(("all", "", f"{total:,}", f"{2 * total / 2**30:.2f} GiB", "", "", ""))
     return "\n".join(lines) + "\n" + _aligned(rows)
+
+
+def costs_by_component(found: Model) -> dict[str, tuple[int, int, int]]:
+    """Calls, FLOPs in all of them, and batch of the first, by component, in a run of two steps or tokens."""
+    from annotate.gpus import gpu
+    from annotate.simulation.run import simulate
+    from annotate.tracer import tracer_of
+
+    default = found.requests["full"]
+    few = {name: 2 for name in ("steps", "tokens") if getattr(default, name)}
+    run = simulate(found, "full", found.request("full", **few), gpu("h200"))
+    tracer = tracer_of(run.recorder)
+    whole = [label for label in tracer.labels.values() if label.level == "component"]
+    costs = {}
+    for part, count in found.parameters.items():
+        cls = found.full[part].cls.rpartition(".")[2]
+        names = {label.name for label in whole if (label.cls, label.parameters) == (cls, count)}
+        inside = [r for r in run.recorder.ranges if any(r.name == n or r.name.startswith(f"{n}.") for n in names)]
+        own = [r for r in inside if r.name in names] or [r for r in inside if r.name.endswith((".encode", ".decode"))]
+        flops = sum(tracer.calls.values(r.call).get("flops", 0) for r in inside)
+        batch = tracer.calls.values(own[0].call).get("shape.0.0", 0) if own else 0
+        costs[part] = (len(own), flops, batch)
+    return costs
 
 
 def _asked(found: Model) -> str:

@@ -29,7 +29,21 @@ if TYPE_CHECKING:
 LEVELS = ("step", "stage", "component", "block", "leaf")
 
 
-@click.command(help=__doc__, context_settings={"ignore_unknown_options": False, "help_option_names": ["-h", "--help"]})
+class _WithScript(click.Command):
+    """What follows `--script FILE` is the script's own, whatever it is called."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--script") + 2 if "--script" in args else len(args)
+        left = super().parse_args(ctx, args[:end])
+        ctx.params["arguments"] = tuple(args[end:])
+        return left
+
+
+@click.command(
+    cls=_WithScript,
+    help=(__doc__ or "").replace("\\b", "\b"),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option("--model", "name", metavar="NAME", help="What to run: see --list.")
 @click.option(
     "--size", type=click.Choice(["full", "tiny"]), default="full", show_default=True, help="As published, or for tests."
@@ -83,7 +97,6 @@ LEVELS = ("step", "stage", "component", "block", "leaf")
     help="Run a Python script, every diffusers pipeline in it annotated; what follows are its own arguments.",
 )
 @click.option("--report-to", type=click.Path(path_type=Path), hidden=True)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(
     name: str | None,
     *,
@@ -106,8 +119,6 @@ def command(
         from annotate.script import run_script
 
         run_script(script, arguments, granularity=chosen["granularity"])
-    elif arguments:
-        raise click.UsageError(f"no such argument: {arguments[0]}")
     elif name is None:
         raise click.UsageError("say what to run: --model NAME (--list shows them), or --script FILE")
     elif chosen["profile"]:

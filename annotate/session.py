@@ -21,7 +21,7 @@ import torch
 from annotate.backends import Backend
 from annotate.build import build
 from annotate.choices import attention, compile_denoiser
-from annotate.errors import AnnotateError, ImpossibleRequest, NothingRecorded
+from annotate.errors import ImpossibleRequest, NothingRecorded, pipeline_failed
 from annotate.hooks import Annotation, annotate
 from annotate.labels import ModuleLabel
 from annotate.models import Model, Request, Size
@@ -223,11 +223,7 @@ class Session:
                 "--frames or --batch, or take another --dtype"
             ) from error
         except Exception as error:
-            said = str(error).strip().splitlines()
-            raise AnnotateError(
-                f"{self.model.name} failed in its pipeline: {type(error).__name__}: {said[0] if said else 'no message'} "
-                "(TTINSYS_DEBUG=1 shows where)"
-            ) from error
+            raise pipeline_failed(self.model.name, error) from error
         self._wait()
         wall = time.perf_counter() - start
         steps = annotation.tracer.steps_taken - taken or self.request.steps or self.request.tokens or 1

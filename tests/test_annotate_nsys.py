@@ -129,10 +129,10 @@ def test_script_has_its_pipelines_annotated_without_changing_a_line(tmp_path: Pa
         "from annotate.models import model\n"
         "pixart = model('pixart')\n"
         "pipeline = build(pixart, 'tiny')\n"
-        "for _ in range(int(sys.argv[1])):\n"
+        "for _ in range(int(sys.argv[sys.argv.index('--steps') + 1])):\n"
         "    pixart.generate(pipeline, pixart.request('tiny'))\n"
     )
-    trace = under_nsys(tmp_path, [sys.executable, "-m", "annotate.run", "--script", str(script), "2"])
+    trace = under_nsys(tmp_path, [sys.executable, "-m", "annotate.run", "--script", str(script), "--steps", "2"])
     ranges = ttinsys.ranges(ttinsys.load(trace)).collect()
     counts = dict(ranges.group_by("name").agg(pl.len()).iter_rows())
     assert (counts["PixArtAlphaPipeline"], counts["step"], counts["transformer"]) == (2, 4, 4)
