@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
+
 from annotate.labels import PHASES, ModuleLabel
 from annotate.tracer import Tracer
 from annotate.wrappers import Wrapper, is_compiling
@@ -152,9 +154,11 @@ _QUERIES = ("decoder_input_ids", "decoder_inputs_embeds", "input_ids", "inputs_e
 
 
 def phase(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, int]:
-    """`prefill` where many positions are read at once, `decode` where one is; nothing where it is neither."""
-    for given in (*(kwargs.get(name) for name in _QUERIES), *args[:1]):
-        shape: Sequence[int] = getattr(given, "shape", ())
-        if len(shape) > 1:
-            return {"phase": PHASES.index("prefill" if shape[1] > 1 else "decode")}
-    return {}
+    """`prefill` where many tokens are read at once, `decode` where one is; nothing where there are no tokens."""
+    named = next((kwargs[name] for name in _QUERIES if kwargs.get(name) is not None), None)
+    first = args[0] if args and getattr(args[0], "dtype", None) in _TOKENS else None
+    shape: Sequence[int] = getattr(first if named is None else named, "shape", ())
+    return {"phase": PHASES.index("prefill" if shape[1] > 1 else "decode")} if len(shape) > 1 else {}
+
+
+_TOKENS = (torch.int64, torch.int32)

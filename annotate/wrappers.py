@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from annotate.calls import shapes, tensors_in
 from annotate.costs import Cost, Counted, has_formula, leaf_cost
@@ -59,8 +59,13 @@ def _itself(inner: Any) -> Any:
 
 def signature(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
     """Shapes and types of the tensors among arguments."""
-    given = (*args, *kwargs.values()) if kwargs else args
-    return tuple([(value.shape, value.dtype) for value in given if hasattr(value, "dtype")])
+    if len(args) == 1 and not kwargs and isinstance(args[0], Tensor):
+        return args[0].shape, args[0].dtype
+    key: list[Any] = []
+    for value in (*args, *kwargs.values()) if kwargs else args:
+        if isinstance(value, Tensor):
+            key += (value.shape, value.dtype)
+    return tuple(key)
 
 
 class _Labelled(Wrapper):
@@ -89,10 +94,7 @@ class LeafRange(_Labelled):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if is_compiling() or self.off:
             return self.inner(*args, **kwargs)
-        if len(args) == 1 and not kwargs and hasattr(args[0], "dtype"):
-            key: Any = (args[0].shape, args[0].dtype)
-        else:
-            key = signature(args, kwargs)
+        key = signature(args, kwargs)
         prepared = self.known.get(key)
         if prepared is None:
             return self.first(key, args, kwargs)
