@@ -88,12 +88,11 @@ class Annotation:
         self._patches = Patches()
         self._outer: list[Outer] = []
         self._modules: dict[nn.Module, ModuleLabel | None] = {}
-        found, planned = roots(target, name), list(sites(target, name))
+        found = roots(target, name)
         if not backend.active:
             return
-        if self.tracer.clashes(site.label for site in planned):
-            name = self._free_name(target, name)
-            found, planned = roots(target, name), list(sites(target, name))
+        name = self.tracer.name_of(target, name, lambda tried: (site.label for site in sites(target, tried)))
+        found, planned = roots(target, name), list(sites(target, name))
         mine = [site for site in planned if id(self.tracer) not in _ATTACHED.get(site.module, ())]
         try:
             self._attach(found, mine)
@@ -113,12 +112,6 @@ class Annotation:
         for module in self._modules:
             _ATTACHED.get(module, set()).discard(id(self.tracer))
         self._modules.clear()
-
-    def _free_name(self, target: Any, name: str) -> str:
-        """A beginning of names that no other model of this process has."""
-        stem = name or type(target).__name__
-        tries = (f"{stem}{number or ''}" for number in range(1 if name else 0, 1000))
-        return next(tried for tried in tries if not self.tracer.clashes(s.label for s in sites(target, tried)))
 
     def _attach(self, found: list[Root], mine: list[Site]) -> None:
         for site in mine:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 from weakref import ref
@@ -29,6 +30,8 @@ PIPELINE_METHODS: Mapping[str, str | None] = {
     "decode_latents": "vae",
 }
 """Methods of pipelines that are stages, and the component that each belongs to."""
+
+_DENOISER = re.compile(r"unet|transformer|prior|controlnet|denoiser|dit$|^decoder$")
 
 PROCESSORS = ("image_processor", "video_processor")
 PROCESSOR_METHODS = ("postprocess", "postprocess_video")
@@ -93,11 +96,13 @@ class Outer:
             put(scheduler, "scale_model_input", lambda inner: Begins(inner, steps))
         if hasattr(scheduler, "set_timesteps"):
             put(scheduler, "set_timesteps", lambda inner: Restarts(inner, steps))
-        for name, module in parts.items():
-            if component(name, module) == "denoiser":
-                put(module, "forward", lambda inner: Denoises(inner, steps))
-                if getattr(module, "_compiled_call_impl", None) is not None:
-                    put(module, "_compiled_call_impl", lambda inner: Denoises(inner, steps))
+        denoisers = {name: module for name, module in parts.items() if component(name, module) == "denoiser"}
+        # Pipelines have projections and connectors, too, which run once, before the first step.
+        named = {name: module for name, module in denoisers.items() if _DENOISER.search(name)}
+        for module in (named or denoisers).values():
+            put(module, "forward", lambda inner: Denoises(inner, steps))
+            if getattr(module, "_compiled_call_impl", None) is not None:
+                put(module, "_compiled_call_impl", lambda inner: Denoises(inner, steps))
 
     def _steps_by_call(self, module: nn.Module) -> None:
         steps = self._stepping(lambda: False, None)

@@ -6,10 +6,12 @@ the cost of what has no range of its own (leaves, at a coarse granularity) goes 
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from weakref import ref
 
 from annotate.backends import Backend
 from annotate.calls import Calls
@@ -63,6 +65,7 @@ class Tracer:
         self._described_at = float("-inf")
         self._describing_takes = 0.0
         self._prepared: dict[tuple[str, int], Any] = {}
+        self._named: dict[int, tuple[ref[Any], str]] = {}
 
     def claim(self, labels: Iterable[ModuleLabel]) -> None:
         """Take labels up among what is described, and describe them."""
@@ -74,8 +77,27 @@ class Tracer:
         self.run = run
         self.backend.mark(run_text(run))
 
-    def clashes(self, labels: Iterable[ModuleLabel]) -> bool:
-        """Whether one of these names means something else in this process already."""
+    def name_of(self, target: Any, name: str, labels: Callable[[str], Iterable[ModuleLabel]]) -> str:
+        """What the names of a model's ranges begin with, so that each name means one thing in a trace.
+
+        A model keeps what it once got, whatever became of its modules since. Another whose names are taken, and mean
+        something else there, gets a beginning of its own.
+
+        Args:
+            target: the model.
+            name: what was asked for, or empty.
+            labels: its labels, if its names begin with this.
+        """
+        known = self._named.get(id(target))
+        if known is not None and known[0]() is target:
+            return known[1]
+        stem = name or type(target).__name__
+        tries = itertools.chain([name], (f"{stem}{number or ''}" for number in itertools.count(1 if name else 0)))
+        chosen = next(tried for tried in tries if not self._taken(labels(tried)))
+        self._named[id(target)] = ref(target), chosen
+        return chosen
+
+    def _taken(self, labels: Iterable[ModuleLabel]) -> bool:
         return any(self.labels.get(label.name, label) != label for label in labels)
 
     def add(self, label: ModuleLabel) -> None:
