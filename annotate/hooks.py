@@ -139,24 +139,23 @@ class Annotation:
             self.labels.append(label)
         elif not site.leaf:
             return
-        wrapper = _WRAPPERS[site.leaf, ranged, site.leaf and is_opaque(module)]
-        self._patches.put(module, "forward", lambda inner: wrapper(inner, tracer, label, module))
-        if ranged and getattr(module, "_compiled_call_impl", None) is not None:
-            self._wrap_compiled(module, label)
-
-    def _wrap_compiled(self, module: nn.Module, label: ModuleLabel) -> None:
-        """A range around what was compiled of a module: inside, ranges are traced away."""
-        self._patches.put(module, "_compiled_call_impl", lambda inner: BlockRange(inner, self.tracer, label, module))
+        wrapper = _WRAPPERS[site.leaf and site.entry == "forward", ranged, site.leaf and is_opaque(module)]
+        self._patches.put(module, site.entry, lambda inner: wrapper(inner, tracer, label, module))
 
     def _compiling(self, inner: Callable[..., Any]) -> Callable[..., Any]:
-        """Stand-in for `nn.Module.compile`: a block compiled while annotated has its range as well."""
+        """Stand-in for `nn.Module.compile`: what is compiled while annotated keeps its range, around the compiled code.
+
+        Inside, ranges would be traced away, and their stand-ins would have every block compiled apart.
+        """
 
         @functools.wraps(inner)
         def compiling(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            around = self._patches.take(module, "forward")
+            for within in module.modules():
+                self._patches.take(within, "forward")
             result = inner(module, *args, **kwargs)
-            label = self._modules.get(module)
-            if label is not None:
-                self._wrap_compiled(module, label)
+            for make in around:
+                self._patches.put(module, "_compiled_call_impl", make)
             return result
 
         return compiling

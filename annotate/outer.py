@@ -18,7 +18,7 @@ from annotate.patches import Patches
 from annotate.roles import component
 from annotate.steps import Begins, Denoises, Ends, IsStep, Restarts, Steps
 from annotate.tracer import Tracer
-from annotate.tree import LEVELS, Root
+from annotate.tree import LEVELS, Root, entry
 from annotate.wrappers import MethodRange
 
 PIPELINE_METHODS: Mapping[str, str | None] = {
@@ -100,13 +100,11 @@ class Outer:
         # Pipelines have projections and connectors, too, which run once, before the first step.
         named = {name: module for name, module in denoisers.items() if _DENOISER.search(name)}
         for module in (named or denoisers).values():
-            put(module, "forward", lambda inner: Denoises(inner, steps))
-            if getattr(module, "_compiled_call_impl", None) is not None:
-                put(module, "_compiled_call_impl", lambda inner: Denoises(inner, steps))
+            put(module, entry(module), lambda inner: Denoises(inner, steps))
 
     def _steps_by_call(self, module: nn.Module) -> None:
         steps = self._stepping(lambda: False, None)
-        self._patches.put(module, "forward", lambda inner: IsStep(inner, steps))
+        self._patches.put(module, entry(module), lambda inner: IsStep(inner, steps))
         if hasattr(module, "generate"):
             label = self._label(f"{self._root.prefix}generate", "generate", "step")
             self._patches.put(module, "generate", lambda inner: Outermost(inner, self._tracer, label))

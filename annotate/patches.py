@@ -15,7 +15,7 @@ Make = Callable[[Any], Any]
 _ABSENT = object()
 
 
-@dataclass
+@dataclass(eq=False)
 class _Chain:
     """Stand-ins of one attribute, innermost first."""
 
@@ -76,11 +76,23 @@ class Patches:
         chain.rebuild()
         self._put.append((chain, make))
 
+    def take(self, owner: Any, name: Any) -> list[Make]:
+        """Take away what was put for one attribute, and give what made it, innermost first."""
+        mine = [(chain, make) for chain, make in self._put if chain.owner is owner and chain.name == name]
+        for taken in reversed(mine):
+            self._put.remove(taken)
+            _remove(*taken)
+        return [make for _, make in mine]
+
     def restore(self) -> None:
         """Take all of them away."""
         for chain, make in reversed(self._put):
-            chain.makes.remove(make)
-            chain.rebuild()
-            if not chain.makes:
-                _CHAINS.pop((id(chain.owner), chain.name), None)
+            _remove(chain, make)
         self._put.clear()
+
+
+def _remove(chain: _Chain, make: Make) -> None:
+    chain.makes.remove(make)
+    chain.rebuild()
+    if not chain.makes:
+        _CHAINS.pop((id(chain.owner), chain.name), None)

@@ -28,11 +28,19 @@ _COMPILED = "_orig_mod"
 
 @dataclass(frozen=True)
 class Site:
-    """A module that gets ranges, and what they say."""
+    """A module that gets ranges, and what they say.
+
+    Args:
+        module: the module.
+        label: what its ranges say.
+        leaf: whether no module is called in it.
+        entry: attribute by which it is called: `forward`, or what was compiled of it.
+    """
 
     module: nn.Module
     label: ModuleLabel
     leaf: bool
+    entry: str
 
 
 @dataclass(frozen=True)
@@ -95,19 +103,24 @@ def _walk(module: nn.Module, path: str, part: str, above: list[nn.Module], seen:
     if id(module) in seen:
         return
     seen.add(id(module))
-    inner = getattr(module, _COMPILED, None)
-    if isinstance(inner, nn.Module):
-        # Ranges of the compiled module go around the compiled code; those of the module itself are traced away.
-        yield Site(module, _label(inner, path, part, above), leaf=False)
-        seen.add(id(inner))
-        yield from _children(inner, path, part, above, seen)
-        return
+    inner = getattr(module, _COMPILED, module)
     if not isinstance(module, (*_NEVER_CALLED, *_DO_NOTHING)):
-        leaf = _is_leaf(module)
-        yield Site(module, _label(module, path, part, above), leaf=leaf)
-        if leaf:
+        leaf = _is_leaf(inner)
+        yield Site(module, _label(inner, path, part, above), leaf, entry(module))
+        # In compiled code there are no ranges, and stand-ins would have every block compiled apart.
+        if leaf or is_compiled(module):
             return
     yield from _children(module, path, part, above, seen)
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether calling a module runs compiled code, by `module.compile()` or `torch.compile(module)`."""
+    return entry(module) != "forward" or isinstance(getattr(module, _COMPILED, None), nn.Module)
+
+
+def entry(module: nn.Module) -> str:
+    """The attribute by which calling a module runs it."""
+    return "forward" if getattr(module, "_compiled_call_impl", None) is None else "_compiled_call_impl"
 
 
 def _children(module: nn.Module, path: str, part: str, above: list[nn.Module], seen: set[int]) -> Iterator[Site]:

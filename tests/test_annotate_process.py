@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -98,6 +99,49 @@ def test_picture_alone_has_no_phase() -> None:
     assert values[0] == {"step": 0}
     # 6 * 6 positions, 4 channels out, 3 * 9 products each; twice.
     assert values[1]["flops"] == 2 * 36 * 4 * 27
+
+
+class Block(nn.Module):
+    """A block of a model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden: torch.Tensor = self.linear(x)
+        return x + hidden
+
+
+@pytest.mark.parametrize("when", ["never", "before", "while annotated"])
+def test_annotation_compiles_no_block_anew(when: str) -> None:
+    """Blocks of one shape share their compiled code, and four of one shape have one graph."""
+    torch.compiler.reset()
+    graphs = 0
+
+    def count(graph: Any, _inputs: Any) -> Any:
+        nonlocal graphs
+        graphs += 1
+        return graph.forward
+
+    def compile_blocks() -> None:
+        for block in net:
+            block.compile(backend=count, fullgraph=True)
+
+    net = nn.Sequential(*(Block() for _ in range(4)))
+    recorder = Recorder()
+    if when != "while annotated":
+        compile_blocks()
+    with annotate(net, backend=recorder, name="net") if when != "never" else nullcontext():
+        if when == "while annotated":
+            compile_blocks()
+        for _ in range(3):
+            net(torch.ones(2, 4))
+    assert graphs == 1
+    if when != "never":
+        assert [r.name for r in recorder.ranges] == ["step", "net", *(f"net.{i}" for i in range(4))] * 3
+    net(torch.ones(2, 4))
+    torch.compiler.reset()
 
 
 class Table(nn.Module):
