@@ -139,7 +139,7 @@ def test_annotation_compiles_no_block_anew(when: str) -> None:
             net(torch.ones(2, 4))
     assert graphs == 1
     if when != "never":
-        assert [r.name for r in recorder.ranges] == ["step", "net", *(f"net.{i}" for i in range(4))] * 3
+        assert [r.name for r in recorder.ranges] == ["net.step", "net", *(f"net.{i}" for i in range(4))] * 3
     net(torch.ones(2, 4))
     torch.compiler.reset()
 
