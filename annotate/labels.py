@@ -17,6 +17,7 @@ role, so that a viewer colours and filters by it. The number after the slash is 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -150,8 +151,8 @@ def parse_field(text: str) -> str | None:
 
 def version_of(text: str) -> int | None:
     """Version of the format of a mark; None where the text is none of ours."""
-    number, _, _ = text.removeprefix(PREFIX).partition(" ")
-    return int(number) if text.startswith(PREFIX) and number.isascii() and number.isdigit() else None
+    found = re.match(rf"{PREFIX}([0-9]{{1,9}}) ", text)
+    return int(found[1]) if found else None
 
 
 def _json_after(prefix: str, text: str) -> dict[str, Any] | None:

@@ -132,8 +132,8 @@ def _run(name: str, chosen: dict[str, Any]) -> None:
     from annotate.backends import Backend, Silent
     from annotate.hooks import nvtx
 
-    session = _session(name, chosen)
     backend: Backend = Silent() if chosen["no_annotate"] else nvtx()
+    session = _session(name, chosen)
     if not backend.active and not chosen["no_annotate"]:
         say("nothing listens to NVTX, so nothing is annotated; to capture this run:")
         say(f"    {shlex.join(_capturing(session, chosen))}")

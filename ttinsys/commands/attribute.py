@@ -40,4 +40,4 @@ def command(traces: tuple[Path, ...], nsys: str | None, selection: Selection, de
         note(f"{path}: {in_words(count, filtered=bool(selection))}")
 
 
-_SHOWN = ("kind", "operator", "start_ns", "duration_ns", "queue_ns", "stream", "attributed_by", "path")
+_SHOWN = ("kind", "operator", "role", "start_ns", "duration_ns", "queue_ns", "stream", "attributed_by", "path")
