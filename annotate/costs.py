@@ -4,7 +4,8 @@
     attention_cost(q_BHSD.shape, k_BHSD.shape, v_BHSD.shape, itemsize=2)
 
 A multiply-add is two operations, and only matrix products and convolutions are counted, as torch's FlopCounterMode
-does; a mask saves nothing. Traffic is what must move at least: inputs, weights and outputs, once each; attention moves no matrix of scores.
+does; a mask saves nothing. Traffic is what must move at least: inputs, weights and outputs, once each; attention moves
+no matrix of scores.
 """
 
 from __future__ import annotations

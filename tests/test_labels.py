@@ -41,7 +41,7 @@ def t() -> TraceBuilder:
     )
     described(t, main, "unet.attn1.to_q", "linear", "Linear", component="denoiser", attention="spatial_attention")
     called(t, main, 1000, step=7, phase=1)
-    called(t, main, 1001, q_len=4096, kv_len=77, flops=100, bytes=10)
+    called(t, main, 1001, q_len=4096, kv_len=77, heads=8, dtype=1, flops=100, bytes=10)
     called(t, main, 1002, flops=50, bytes=5)
     t.mark(main, "ttinsys/1 q_len", 0, domain=DOMAIN, payload=5)  # of no call
     t.mark(main, "ttinsys/1 module {", 0, domain=DOMAIN)
@@ -72,6 +72,7 @@ def test_operation_has_what_the_innermost_annotated_range_says(t: TraceBuilder, 
     ]
     assert ops["component"].to_list() == ["denoiser"] * 4 + [None]
     assert ops["attention"].to_list() == ["spatial_attention"] * 3 + [None] * 2
+    assert ops.select("heads", "dtype").rows() == [(8, "float16")] + [(None, None)] * 4
     # FLOPs belong to the call: two kernels of one call share a `module_id`.
     assert ops["module_id"].n_unique() == 4
     assert ops["module_id"][1] == ops["module_id"][2]

@@ -26,6 +26,8 @@ LABELS = (
     Column("phase", pl.String, "`prefill` or `decode`, of an autoregressive step"),
     Column("q_len", pl.Int64, "queries of an attention core"),
     Column("kv_len", pl.Int64, "keys of an attention core"),
+    Column("heads", pl.Int64, "heads of an attention core"),
+    Column("dtype", pl.String, "type of the call's first tensor, as `float16`"),
     Column("flops", pl.Int64, "floating-point operations of the call outside the annotated ranges in it", unit="1"),
     Column("bytes", pl.Int64, "least traffic of the call outside the annotated ranges in it", unit="B"),
 )
@@ -34,7 +36,7 @@ LABELS = (
 NAMES = tuple(column.name for column in LABELS)
 _OF_MODULE = ("role", "component", "class", "attention")
 _OF_STEP = ("step", "phase")
-_OF_CALL = ("q_len", "kv_len", "flops", "bytes")
+_OF_CALL = ("q_len", "kv_len", "heads", "dtype", "flops", "bytes")
 _DOMAIN = ("process", "domain_id")
 _EMPTY = {column.name: pl.lit(None, column.dtype) for column in LABELS}
 
@@ -60,9 +62,9 @@ def with_labels(trace: Trace, nested: pl.DataFrame) -> pl.DataFrame:
     ours = pl.col("role").is_not_null()
     told = told.with_columns(pl.when(ours).then(pl.col(*_OF_CALL, *_OF_STEP)))
     down = [inherited(nested, told[name]).alias(name) for name in _OF_STEP]
-    phases = dict(enumerate(labels.PHASES))
     return nested.hstack(told.with_columns(down).select(NAMES)).with_columns(
-        pl.col("phase").replace_strict(phases, default=None, return_dtype=pl.String)
+        pl.col(name).replace_strict(dict(enumerate(words)), default=None, return_dtype=pl.String)
+        for name, words in (("phase", labels.PHASES), ("dtype", labels.DTYPES))
     )
 
 
