@@ -141,6 +141,8 @@ def _run(name: str, chosen: dict[str, Any]) -> None:
     for number, measured in enumerate(session.run(backend), start=1):
         results.append(measured)
         click.echo(_line(number, measured))
+    if backend.active:
+        say(f"opened {session.ranges:,} ranges: ttinsys info on the export tells whether all arrived")
     if chosen["report_to"]:
         report = {"ranges": session.ranges, "run": session.described(), "runs": [vars(r) for r in results]}
         chosen["report_to"].write_text(json.dumps(report))
