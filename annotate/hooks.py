@@ -24,12 +24,12 @@ from torch import nn
 from annotate.attention import targets
 from annotate.backends import Backend, Nvtx
 from annotate.errors import AnnotateError
-from annotate.labels import ModuleLabel
+from annotate.labels import LEVELS, ModuleLabel
 from annotate.outer import Outer
 from annotate.patches import Patches
 from annotate.roles import is_opaque
 from annotate.tracer import tracer_of
-from annotate.tree import LEVELS, Root, Site, roots, sites
+from annotate.tree import Root, Site, roots, sites
 from annotate.wrappers import BlockRange, LeafCost, LeafRange, OpaqueCost, OpaqueRange
 
 

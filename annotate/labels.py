@@ -61,6 +61,9 @@ COMPONENTS = ("text_encoder", "image_encoder", "denoiser", "vae", "scheduler", "
 PHASES = ("prefill", "decode")
 """Of an autoregressive step: many queries at once, or one."""
 
+LEVELS = ("step", "stage", "component", "block", "leaf")
+"""Granularities of ranges, coarsest first; each has the ranges of those before it."""
+
 DTYPES = ("float32", "float16", "bfloat16", "float64", "float8_e4m3fn", "float8_e5m2", "int64", "int32", "int8", "bool")
 
 FIELDS: Mapping[str, str] = {
@@ -97,7 +100,7 @@ class ModuleLabel:
         component: one of `COMPONENTS`; None for the pipeline as a whole.
         attention: role of the attention that it is or is a part of; None outside.
         parameters: its own and those of all modules in it.
-        level: granularity at which it has ranges: `step`, `stage`, `component`, `block` or `leaf`.
+        level: of `LEVELS`, the coarsest at which it has ranges.
     """
 
     name: str

@@ -13,12 +13,12 @@ from weakref import ref
 
 from torch import nn
 
-from annotate.labels import ModuleLabel
+from annotate.labels import LEVELS, ModuleLabel
 from annotate.patches import Patches
 from annotate.roles import component
 from annotate.steps import Begins, Denoises, Ends, IsStep, Restarts, Steps
 from annotate.tracer import Tracer
-from annotate.tree import LEVELS, Root, entry
+from annotate.tree import Root, entry
 from annotate.wrappers import MethodRange
 
 PIPELINE_METHODS: Mapping[str, str | None] = {

@@ -21,12 +21,11 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from annotate.cli import REQUEST_NAMES, main, request_options, say
+from annotate.labels import LEVELS
 
 if TYPE_CHECKING:
     from annotate.models import Size
     from annotate.session import Measured, Session
-
-LEVELS = ("step", "stage", "component", "block", "leaf")
 
 
 class _WithScript(click.Command):

@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from annotate.cli import REQUEST_NAMES, main, request_options, say
+from annotate.labels import LEVELS
 
 if TYPE_CHECKING:
     from annotate.models import Size
     from annotate.simulation.run import Simulated
-
-LEVELS = ("step", "stage", "component", "block", "leaf")
 
 
 @click.command(help=(__doc__ or "").replace("\\b", "\b"), context_settings={"help_option_names": ["-h", "--help"]})

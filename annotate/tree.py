@@ -17,9 +17,6 @@ from annotate.labels import ModuleLabel
 from annotate.models.spec import Cascade
 from annotate.roles import component, is_attention, is_opaque, owner, role
 
-LEVELS = ("step", "stage", "component", "block", "leaf")
-"""Granularities, coarsest first; each has the ranges of those before it."""
-
 _NEVER_CALLED = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 _DO_NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 _COMPILED = "_orig_mod"
