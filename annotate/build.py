@@ -74,7 +74,9 @@ def build(model: Model, size: Size, *, device: str = "cpu", dtype: torch.dtype |
             part.eval().requires_grad_(requires_grad=False)
             if generator is not None:
                 fill(part, generator)
-    return model.assemble(parts)
+    made = model.assemble(parts)
+    quiet(made)
+    return made
 
 
 def fill(module: nn.Module, generator: torch.Generator) -> None:
@@ -84,3 +86,11 @@ def fill(module: nn.Module, generator: torch.Generator) -> None:
         for name, parameter in owner.named_parameters(recurse=False):
             mean = 1.0 if scales and name in {"weight", "gamma"} else 0.0
             parameter.data.normal_(mean, DEVIATION, generator=generator)
+
+
+def quiet(target: Any) -> None:
+    """Show no bar per step: it would be printed over what is said here."""
+    stages = getattr(target, "stages", {"": target})
+    for pipeline in stages.values():
+        if hasattr(pipeline, "set_progress_bar_config"):
+            pipeline.set_progress_bar_config(disable=True)

@@ -128,7 +128,7 @@ class Annotation:
             self._patches.put(nn.Module, "compile", self._compiling)
             if hasattr(torch._C, "_cudart"):
                 self._patches.put(torch._C._cudart, "cudaProfilerStart", self._starting)
-        self.tracer.claim(self.labels)
+            self.tracer.claim(self.labels)
 
     def _wrap(self, site: Site) -> None:
         module, label, tracer = site.module, site.label, self.tracer

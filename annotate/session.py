@@ -6,25 +6,25 @@ for measured in session.run(repeat=3): ...
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from annotate.backends import Backend
-from annotate.build import build
+from annotate.build import build, quiet
 from annotate.choices import attention, compile_denoiser
 from annotate.errors import ImpossibleRequest, NothingRecorded, pipeline_failed
 from annotate.hooks import Annotation, annotate
 from annotate.labels import ModuleLabel
 from annotate.models import Model, Request, Size
+from annotate.models.spec import imported
 from annotate.nsys import WINDOW
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -140,12 +140,10 @@ class Session:
         options.check()
         self.model, self.size, self.request, self.options, self.say = model, size, request, options, say
         self.on_gpu = torch.device(options.device).type == "cuda"
-        half = "float16" if model.study else "bfloat16"
-        self.dtype = options.dtype or (half if self.on_gpu else "float32")
+        self.dtype = options.dtype or (model.half if self.on_gpu else "float32")
         self.ranges = 0
         say(f"building {model.title}, {size}, {self.dtype} on {options.device}")
         self.pipeline = self._pretrained() if options.pretrained else self._random()
-        _quiet(self.pipeline)
 
     def _random(self) -> Any:
         return build(
@@ -155,13 +153,13 @@ class Session:
     def _pretrained(self) -> Any:
         if self.model.pretrained is None:
             raise ImpossibleRequest(f"--pretrained: {self.model.name} has no published weights that load as one")
-        module, _, name = self.model.pretrained.rpartition(".")
-        cls = getattr(importlib.import_module(module), name)
+        cls = imported(self.model.pretrained)
         try:
             loaded = cls.from_pretrained(self.options.pretrained, torch_dtype=DTYPES[self.dtype], local_files_only=True)
         except (OSError, ValueError) as error:
             said = str(error).strip().splitlines()[0]
             raise ImpossibleRequest(f"--pretrained {self.options.pretrained}: {said}") from error
+        quiet(loaded)
         return loaded.to(self.options.device)
 
     def run(self, backend: Backend) -> Iterator[Measured]:
@@ -196,11 +194,10 @@ class Session:
 
     def described(self) -> dict[str, Any]:
         """The run, in words and numbers: what the trace says of it."""
-        request = {name: value for name, value in asdict(self.request).items() if value is not None}
         return {
             "model": self.model.name,
             "size": self.size,
-            "request": request,
+            "request": self.request.asked(),
             "device": torch.cuda.get_device_name(self.options.device) if self.on_gpu else "cpu",
             "dtype": self.dtype,
             "attention": self.options.attention,
@@ -267,14 +264,6 @@ def _range(annotation: Annotation, name: str) -> Iterator[None]:
         yield
     finally:
         annotation.tracer.close()
-
-
-def _quiet(target: Any) -> None:
-    """Show no bar per step: it would be printed over what is said here."""
-    stages = getattr(target, "stages", {"": target})
-    for pipeline in stages.values():
-        if hasattr(pipeline, "set_progress_bar_config"):
-            pipeline.set_progress_bar_config(disable=True)
 
 
 def _versions() -> dict[str, str]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from annotate.models import stable_diffusion
-from annotate.models.spec import Model, Part, Request
+from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
 
 FULL = {
     "unet": Part(
@@ -54,34 +51,14 @@ TINY = {
 }
 
 
-def assemble(parts: Mapping[str, Any]) -> Any:
-    """An `AnimateDiffPipeline` around a U-Net that holds its motion modules already, so that none is rebuilt."""
-    from diffusers import AnimateDiffPipeline
-
-    return AnimateDiffPipeline(**parts, motion_adapter=None)
-
-
-def generate(pipeline: Any, request: Request) -> Any:
-    """One batch of clips."""
-    return pipeline(
-        request.prompts,
-        height=request.height,
-        width=request.width,
-        num_frames=request.frames,
-        num_inference_steps=request.steps,
-        generator=request.generator(),
-        output_type="pt",
-    )
-
-
 MODELS = (
     Model(
         name="animatediff",
         title="AnimateDiff v1.5-2",
         full=FULL,
         tiny=TINY,
-        assemble=assemble,
-        generate=generate,
+        assemble=assembled("diffusers.AnimateDiffPipeline", motion_adapter=None),
+        generate=run_pipeline,
         requests={
             "full": Request(steps=25, height=512, width=512, frames=16),
             "tiny": Request(steps=2, height=128, width=128, frames=6),

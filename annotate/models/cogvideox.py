@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from annotate.models.spec import Model, Part, Request
+from annotate.models.published import T5_XXL
+from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
 
 FULL = {
     "transformer": Part(
@@ -31,18 +31,7 @@ FULL = {
             "scaling_factor": 1.15258426,
         },
     ),
-    "text_encoder": Part(
-        "transformers.T5EncoderModel",
-        {
-            "vocab_size": 32128,
-            "d_model": 4096,
-            "d_kv": 64,
-            "d_ff": 10240,
-            "num_layers": 24,
-            "num_heads": 64,
-            "feed_forward_proj": "gated-gelu",
-        },
-    ),
+    "text_encoder": T5_XXL,
     "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 226}),
     "scheduler": Part(
         "diffusers.CogVideoXDDIMScheduler",
@@ -77,25 +66,9 @@ TINY = {
 }
 
 
-def assemble(parts: Mapping[str, Any]) -> Any:
-    """A `CogVideoXPipeline`."""
-    from diffusers import CogVideoXPipeline
-
-    return CogVideoXPipeline(**parts)
-
-
 def generate(pipeline: Any, request: Request) -> Any:
     """One batch of clips."""
-    return pipeline(
-        request.prompts,
-        height=request.height,
-        width=request.width,
-        num_frames=request.frames,
-        num_inference_steps=request.steps,
-        generator=request.generator(),
-        max_sequence_length=pipeline.transformer.config.max_text_seq_length,
-        output_type="pt",
-    )
+    return run_pipeline(pipeline, request, max_sequence_length=pipeline.transformer.config.max_text_seq_length)
 
 
 _2B = Model(
@@ -103,7 +76,7 @@ _2B = Model(
     title="CogVideoX 2B",
     full=FULL,
     tiny=TINY,
-    assemble=assemble,
+    assemble=assembled("diffusers.CogVideoXPipeline"),
     generate=generate,
     requests={
         "full": Request(steps=50, height=480, width=720, frames=49),

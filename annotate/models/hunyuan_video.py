@@ -5,10 +5,10 @@ Every attention spans all frames at once and the text; its text encoder is a lan
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from annotate.models.spec import Model, Part, Request
+from annotate.models.published import CLIP_L, OLD_ENDS
+from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
 
 TEXT_TOKENS = 256
 """Of the prompt, without the template around it, that the transformer sees."""
@@ -50,20 +50,7 @@ FULL = {
     "tokenizer": Part(
         "annotate.models.tokenizers.words", {"length": TEXT_TOKENS, "vocabulary": 128320, "side": "right"}
     ),
-    "text_encoder_2": Part(
-        "transformers.CLIPTextModel",
-        {
-            "vocab_size": 49408,
-            "hidden_size": 768,
-            "intermediate_size": 3072,
-            "num_hidden_layers": 12,
-            "num_attention_heads": 12,
-            "max_position_embeddings": 77,
-            "projection_dim": 768,
-            "bos_token_id": 0,
-            "eos_token_id": 2,
-        },
-    ),
+    "text_encoder_2": CLIP_L.but(**OLD_ENDS),
     "tokenizer_2": Part("annotate.models.tokenizers.clip"),
     "scheduler": Part("diffusers.FlowMatchEulerDiscreteScheduler", {"shift": 7.0}),
 }
@@ -106,13 +93,6 @@ TINY = {
 }
 
 
-def assemble(parts: Mapping[str, Any]) -> Any:
-    """A `HunyuanVideoPipeline`."""
-    from diffusers import HunyuanVideoPipeline
-
-    return HunyuanVideoPipeline(**parts)
-
-
 def generate(pipeline: Any, request: Request) -> Any:
     """One batch of clips, decoded in tiles as on the model card: the decoder attends to all frames of a tile at once.
 
@@ -124,16 +104,11 @@ def generate(pipeline: Any, request: Request) -> Any:
     template = str(DEFAULT_PROMPT_TEMPLATE["template"])
     before = pipeline.tokenizer(template.partition("{}")[0], verbose=False)["input_ids"]
     pipeline.vae.enable_tiling()
-    return pipeline(
-        request.prompts,
-        height=request.height,
-        width=request.width,
-        num_frames=request.frames,
-        num_inference_steps=request.steps,
-        generator=request.generator(),
+    return run_pipeline(
+        pipeline,
+        request,
         prompt_template={"template": template, "crop_start": len(before)},
         max_sequence_length=min(TEXT_TOKENS, pipeline.tokenizer.model_max_length),
-        output_type="pt",
     )
 
 
@@ -143,7 +118,7 @@ MODELS = (
         title="HunyuanVideo",
         full=FULL,
         tiny=TINY,
-        assemble=assemble,
+        assemble=assembled("diffusers.HunyuanVideoPipeline"),
         generate=generate,
         requests={
             "full": Request(steps=50, height=720, width=1280, frames=129),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from annotate.models.published import T5_XXL
 from annotate.models.spec import Cascade, Model, Part, Request
 
 _DOWN, _UP = "ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D"
@@ -61,18 +62,7 @@ FULL = {
         resnet_out_scale_factor=1 / 0.7071,
         resnet_skip_time_act=True,
     ),
-    "text_encoder": Part(
-        "transformers.T5EncoderModel",
-        {
-            "vocab_size": 32128,
-            "d_model": 4096,
-            "d_kv": 64,
-            "d_ff": 10240,
-            "num_layers": 24,
-            "num_heads": 64,
-            "feed_forward_proj": "gated-gelu",
-        },
-    ),
+    "text_encoder": T5_XXL,
     "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 77}),
     "scheduler": _SCHEDULER,
     "super_resolution_scheduler": _SCHEDULER.but(sample_max_value=1.0),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from annotate.models.published import CLIP_G_PROJECTED, OLD_ENDS
 from annotate.models.spec import Cascade, Model, Part, Request
 
 PRIOR_STEPS = 25
@@ -25,21 +26,7 @@ FULL = {
             "additional_embeddings": 4,
         },
     ),
-    "text_encoder": Part(
-        "transformers.CLIPTextModelWithProjection",
-        {
-            "vocab_size": 49408,
-            "hidden_size": 1280,
-            "intermediate_size": 5120,
-            "num_hidden_layers": 32,
-            "num_attention_heads": 20,
-            "max_position_embeddings": 77,
-            "projection_dim": 1280,
-            "hidden_act": "gelu",
-            "bos_token_id": 0,
-            "eos_token_id": 2,
-        },
-    ),
+    "text_encoder": CLIP_G_PROJECTED.but(**OLD_ENDS),
     "image_encoder": Part(
         "transformers.CLIPVisionModelWithProjection",
         {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from annotate.models import stable_diffusion
-from annotate.models.spec import Model, Part, Request
+from annotate.models.published import T5_XXL
+from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
 
 FULL = {
     "transformer": Part(
@@ -31,18 +32,7 @@ FULL = {
         },
     ),
     "vae": stable_diffusion.FULL["vae"],
-    "text_encoder": Part(
-        "transformers.T5EncoderModel",
-        {
-            "vocab_size": 32128,
-            "d_model": 4096,
-            "d_kv": 64,
-            "d_ff": 10240,
-            "num_layers": 24,
-            "num_heads": 64,
-            "feed_forward_proj": "gated-gelu",
-        },
-    ),
+    "text_encoder": T5_XXL,
     "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 120}),
     "scheduler": Part(
         "diffusers.DDIMScheduler",
@@ -67,13 +57,6 @@ TINY = {
 }
 
 
-def assemble(parts: Mapping[str, Any]) -> Any:
-    """A `LattePipeline`."""
-    from diffusers import LattePipeline
-
-    return LattePipeline(**parts)
-
-
 def _place_frames(transformer: Any, frames: int) -> None:
     """Give the transformer positions for as many frames as are asked for: it holds those of its training alone."""
     import torch
@@ -91,16 +74,7 @@ def generate(pipeline: Any, request: Request) -> Any:
     """One batch of clips."""
     if request.frames is not None:
         _place_frames(pipeline.transformer, request.frames)
-    return pipeline(
-        request.prompts,
-        height=request.height,
-        width=request.width,
-        video_length=request.frames,
-        num_inference_steps=request.steps,
-        generator=request.generator(),
-        clean_caption=False,
-        output_type="pt",
-    )
+    return run_pipeline(pipeline, replace(request, frames=None), video_length=request.frames, clean_caption=False)
 
 
 MODELS = (
@@ -109,7 +83,7 @@ MODELS = (
         title="Latte 1",
         full=FULL,
         tiny=TINY,
-        assemble=assemble,
+        assemble=assembled("diffusers.LattePipeline"),
         generate=generate,
         requests={
             "full": Request(steps=50, height=512, width=512, frames=16, prompt_tokens=19),

@@ -5,10 +5,10 @@ Few tokens reach attention, which spans all frames at once; the decoder, which h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from annotate.models.spec import Model, Part, Request
+from annotate.models.published import T5_XXL
+from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
 
 TEXT_TOKENS = 128
 """Of the prompt, padded."""
@@ -36,18 +36,7 @@ FULL = {
             "decoder_layers_per_block": (4, 3, 3, 3, 4),
         },
     ),
-    "text_encoder": Part(
-        "transformers.T5EncoderModel",
-        {
-            "vocab_size": 32128,
-            "d_model": 4096,
-            "d_kv": 64,
-            "d_ff": 10240,
-            "num_layers": 24,
-            "num_heads": 64,
-            "feed_forward_proj": "gated-gelu",
-        },
-    ),
+    "text_encoder": T5_XXL,
     "tokenizer": Part("annotate.models.tokenizers.t5", {"length": TEXT_TOKENS}),
     "scheduler": Part(
         "diffusers.FlowMatchEulerDiscreteScheduler",
@@ -85,25 +74,9 @@ TINY = {
 }
 
 
-def assemble(parts: Mapping[str, Any]) -> Any:
-    """An `LTXPipeline`."""
-    from diffusers import LTXPipeline
-
-    return LTXPipeline(**parts)
-
-
 def generate(pipeline: Any, request: Request) -> Any:
     """One batch of clips, with guidance: the transformer sees each of them twice a step."""
-    return pipeline(
-        request.prompts,
-        height=request.height,
-        width=request.width,
-        num_frames=request.frames,
-        num_inference_steps=request.steps,
-        generator=request.generator(),
-        max_sequence_length=min(TEXT_TOKENS, pipeline.tokenizer.model_max_length),
-        output_type="pt",
-    )
+    return run_pipeline(pipeline, request, max_sequence_length=min(TEXT_TOKENS, pipeline.tokenizer.model_max_length))
 
 
 MODELS = (
@@ -112,7 +85,7 @@ MODELS = (
         title="LTX-Video",
         full=FULL,
         tiny=TINY,
-        assemble=assemble,
+        assemble=assembled("diffusers.LTXPipeline"),
         generate=generate,
         requests={
             "full": Request(steps=50, height=480, width=704, frames=161),

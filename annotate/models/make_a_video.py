@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from annotate.models.spec import Model, Part, Request
+from annotate.models.published import SD_VAE
+from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
 
 FULL = {
     "unet": Part(
         "diffusers.UNet3DConditionModel",
         {"sample_size": 32, "cross_attention_dim": 1024, "attention_head_dim": 64},
     ),
-    "vae": Part(
-        "diffusers.AutoencoderKL",
-        {
-            "sample_size": 512,
-            "block_out_channels": (128, 256, 512, 512),
-            "layers_per_block": 2,
-            "down_block_types": ("DownEncoderBlock2D",) * 4,
-            "up_block_types": ("UpDecoderBlock2D",) * 4,
-            "latent_channels": 4,
-        },
-    ),
+    "vae": SD_VAE,
     "text_encoder": Part(
         "transformers.CLIPTextModel",
         {
@@ -75,26 +63,6 @@ TINY = {
 }
 
 
-def assemble(parts: Mapping[str, Any]) -> Any:
-    """A `TextToVideoSDPipeline`."""
-    from diffusers import TextToVideoSDPipeline
-
-    return TextToVideoSDPipeline(**parts)
-
-
-def generate(pipeline: Any, request: Request) -> Any:
-    """One batch of clips."""
-    return pipeline(
-        request.prompts,
-        height=request.height,
-        width=request.width,
-        num_frames=request.frames,
-        num_inference_steps=request.steps,
-        generator=request.generator(),
-        output_type="pt",
-    )
-
-
 MODELS = (
     Model(
         name="make-a-video",
@@ -102,8 +70,8 @@ MODELS = (
         study="Make-A-Video",
         full=FULL,
         tiny=TINY,
-        assemble=assemble,
-        generate=generate,
+        assemble=assembled("diffusers.TextToVideoSDPipeline"),
+        generate=run_pipeline,
         requests={
             "full": Request(steps=50, height=256, width=256, frames=16),
             "tiny": Request(steps=2, height=128, width=128, frames=6),

@@ -6,10 +6,10 @@ Attention spans all frames and only the text that is not padding: its length dep
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
-from annotate.models.spec import Model, Part, Request
+from annotate.models.published import T5_XXL
+from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
 
 TEXT_TOKENS = 256
 """Of the prompt, padded."""
@@ -35,18 +35,7 @@ FULL = {
             "layers_per_block": (3, 3, 4, 6, 3),
         },
     ),
-    "text_encoder": Part(
-        "transformers.T5EncoderModel",
-        {
-            "vocab_size": 32128,
-            "d_model": 4096,
-            "d_kv": 64,
-            "d_ff": 10240,
-            "num_layers": 24,
-            "num_heads": 64,
-            "feed_forward_proj": "gated-gelu",
-        },
-    ),
+    "text_encoder": T5_XXL,
     "tokenizer": Part("annotate.models.tokenizers.t5", {"length": TEXT_TOKENS}),
     "scheduler": Part("diffusers.FlowMatchEulerDiscreteScheduler", {"invert_sigmas": True}),
 }
@@ -71,27 +60,13 @@ TINY = {
 }
 
 
-def assemble(parts: Mapping[str, Any]) -> Any:
-    """A `MochiPipeline`."""
-    from diffusers import MochiPipeline
-
-    return MochiPipeline(**parts)
-
-
 def generate(pipeline: Any, request: Request) -> Any:
     """One batch of clips, with guidance, decoded in tiles as on the model card."""
     pipeline.vae.enable_tiling()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="In CPU autocast")  # of the rotary embedding, which needs none there
-        return pipeline(
-            request.prompts,
-            height=request.height,
-            width=request.width,
-            num_frames=request.frames,
-            num_inference_steps=request.steps,
-            generator=request.generator(),
-            max_sequence_length=min(TEXT_TOKENS, pipeline.tokenizer.model_max_length),
-            output_type="pt",
+        return run_pipeline(
+            pipeline, request, max_sequence_length=min(TEXT_TOKENS, pipeline.tokenizer.model_max_length)
         )
 
 
@@ -101,7 +76,7 @@ MODELS = (
         title="Mochi 1",
         full=FULL,
         tiny=TINY,
-        assemble=assemble,
+        assemble=assembled("diffusers.MochiPipeline"),
         generate=generate,
         requests={
             "full": Request(steps=64, height=480, width=848, frames=85),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from annotate.models.spec import Model, Part, Request
+from annotate.models.published import CLIP_L_PROJECTED
+from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
 
 FULL = {
     "transformer": Part("diffusers.UVit2DModel", {"sample_size": 32, "downsample": True, "upsample": True}),
@@ -24,18 +22,7 @@ FULL = {
             "force_upcast": True,
         },
     ),
-    "text_encoder": Part(
-        "transformers.CLIPTextModelWithProjection",
-        {
-            "vocab_size": 49408,
-            "hidden_size": 768,
-            "intermediate_size": 3072,
-            "num_hidden_layers": 12,
-            "num_attention_heads": 12,
-            "max_position_embeddings": 77,
-            "projection_dim": 768,
-        },
-    ),
+    "text_encoder": CLIP_L_PROJECTED,
     "tokenizer": Part("annotate.models.tokenizers.clip"),
     "scheduler": Part("diffusers.AmusedScheduler", {"mask_token_id": 8255}),
 }
@@ -82,25 +69,6 @@ TINY = {
 }
 
 
-def assemble(parts: Mapping[str, Any]) -> Any:
-    """An `AmusedPipeline`."""
-    from diffusers import AmusedPipeline
-
-    return AmusedPipeline(**parts)
-
-
-def generate(pipeline: Any, request: Request) -> Any:
-    """One batch of pictures."""
-    return pipeline(
-        request.prompts,
-        height=request.height,
-        width=request.width,
-        num_inference_steps=request.steps,
-        generator=request.generator(),
-        output_type="pt",
-    )
-
-
 MODELS = (
     Model(
         name="muse",
@@ -108,8 +76,8 @@ MODELS = (
         study="Muse",
         full=FULL,
         tiny=TINY,
-        assemble=assemble,
-        generate=generate,
+        assemble=assembled("diffusers.AmusedPipeline"),
+        generate=run_pipeline,
         requests={
             "full": Request(steps=12, height=512, width=512),
             "tiny": Request(steps=2, height=128, width=128),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from annotate.models.spec import Model, Part, Request
+from annotate.models.spec import Model, Part, Request, assembled
 
 FULL = {
     "transformer": Part(
@@ -53,13 +52,6 @@ TINY = {
 }
 
 
-def assemble(parts: Mapping[str, Any]) -> Any:
-    """A `PartiPipeline`."""
-    from annotate.models.parti_pipeline import PartiPipeline
-
-    return PartiPipeline(**parts)
-
-
 def generate(pipeline: Any, request: Request) -> Any:
     """One batch of pictures, square, of `tokens` tokens."""
     return pipeline(request.prompts, tokens=request.tokens, generator=request.generator())
@@ -76,7 +68,7 @@ _20B = Model(
     study="Parti",
     full=FULL,
     tiny=TINY,
-    assemble=assemble,
+    assemble=assembled("annotate.models.parti_pipeline.PartiPipeline"),
     generate=generate,
     requests={
         "full": Request(tokens=1024),

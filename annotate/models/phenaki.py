@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from annotate.models.spec import Model, Part, Request
+from annotate.models.published import T5_XXL
+from annotate.models.spec import Model, Part, Request, assembled
 
 FULL = {
-    "text_encoder": Part(
-        "transformers.T5EncoderModel",
-        {
-            "vocab_size": 32128,
-            "d_model": 4096,
-            "d_kv": 64,
-            "d_ff": 10240,
-            "num_layers": 24,
-            "num_heads": 64,
-            "feed_forward_proj": "gated-gelu",
-        },
-    ),
+    "text_encoder": T5_XXL,
     "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 128}),
     "transformer": Part("annotate.models.phenaki_pipeline.MaskGitTransformer"),
     "vqvae": Part("annotate.models.phenaki_pipeline.CViViTDecoder"),
@@ -35,13 +24,6 @@ TINY = {
     "vqvae": FULL["vqvae"].but(codebook_size=64, code_dim=8, hidden_size=16, num_layers=2, num_attention_heads=2),
     "scheduler": Part("diffusers.AmusedScheduler", {"mask_token_id": 64}),
 }
-
-
-def assemble(parts: Mapping[str, Any]) -> Any:
-    """A `PhenakiPipeline`."""
-    from annotate.models.phenaki_pipeline import PhenakiPipeline
-
-    return PhenakiPipeline(**parts)
 
 
 def generate(pipeline: Any, request: Request) -> Any:
@@ -63,7 +45,7 @@ MODELS = (
         study="Phenaki",
         full=FULL,
         tiny=TINY,
-        assemble=assemble,
+        assemble=assembled("annotate.models.phenaki_pipeline.PhenakiPipeline"),
         generate=generate,
         requests={
             "full": Request(steps=24, height=128, width=128, frames=11),

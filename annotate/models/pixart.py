@@ -5,10 +5,10 @@ Its T5-XXL has nearly eight times the parameters of its denoiser.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from annotate.models.spec import Model, Part, Request
+from annotate.models.published import SD_VAE, T5_XXL
+from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
 
 FULL = {
     "transformer": Part(
@@ -25,30 +25,8 @@ FULL = {
             "caption_channels": 4096,
         },
     ),
-    "vae": Part(
-        "diffusers.AutoencoderKL",
-        {
-            "sample_size": 256,
-            "block_out_channels": (128, 256, 512, 512),
-            "layers_per_block": 2,
-            "down_block_types": ("DownEncoderBlock2D",) * 4,
-            "up_block_types": ("UpDecoderBlock2D",) * 4,
-            "latent_channels": 4,
-        },
-    ),
-    "text_encoder": Part(
-        "transformers.T5EncoderModel",
-        {
-            "vocab_size": 32128,
-            "d_model": 4096,
-            "d_kv": 64,
-            "d_ff": 10240,
-            "num_layers": 24,
-            "num_heads": 64,
-            "feed_forward_proj": "gated-gelu",
-            "tie_word_embeddings": False,
-        },
-    ),
+    "vae": SD_VAE.but(sample_size=256),
+    "text_encoder": T5_XXL.but(tie_word_embeddings=False),
     "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 120}),
     "scheduler": Part("annotate.models.pixart.scheduler"),
 }
@@ -78,25 +56,14 @@ def scheduler() -> Any:
         return DPMSolverMultistepScheduler()
 
 
-def assemble(parts: Mapping[str, Any]) -> Any:
-    """A `PixArtAlphaPipeline`."""
-    from diffusers import PixArtAlphaPipeline
-
-    return PixArtAlphaPipeline(**parts)
-
-
 def generate(pipeline: Any, request: Request) -> Any:
     """One batch of pictures, made at the size asked for, and not at the nearest of training and then resized."""
-    return pipeline(
-        request.prompts,
-        height=request.height,
-        width=request.width,
-        num_inference_steps=request.steps,
+    return run_pipeline(
+        pipeline,
+        request,
         max_sequence_length=min(120, pipeline.tokenizer.model_max_length),
         use_resolution_binning=False,
         clean_caption=False,
-        generator=request.generator(),
-        output_type="pt",
     )
 
 
@@ -106,7 +73,7 @@ MODELS = (
         title="PixArt-alpha XL/2 1024",
         full=FULL,
         tiny=TINY,
-        assemble=assemble,
+        assemble=assembled("diffusers.PixArtAlphaPipeline"),
         generate=generate,
         requests={
             "full": Request(steps=20, height=1024, width=1024),

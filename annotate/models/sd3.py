@@ -5,10 +5,10 @@ Three text encoders, two of CLIP and T5-XXL, more than twice the size of the den
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from annotate.models.spec import Model, Part, Request
+from annotate.models.published import CLIP_G_PROJECTED, CLIP_L_PROJECTED, OLD_ENDS, SD_VAE, T5_XXL
+from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
 
 FULL = {
     "transformer": Part(
@@ -27,63 +27,17 @@ FULL = {
             "pos_embed_max_size": 192,
         },
     ),
-    "vae": Part(
-        "diffusers.AutoencoderKL",
-        {
-            "sample_size": 1024,
-            "block_out_channels": (128, 256, 512, 512),
-            "layers_per_block": 2,
-            "down_block_types": ("DownEncoderBlock2D",) * 4,
-            "up_block_types": ("UpDecoderBlock2D",) * 4,
-            "latent_channels": 16,
-            "scaling_factor": 1.5305,
-            "shift_factor": 0.0609,
-            "use_quant_conv": False,
-            "use_post_quant_conv": False,
-        },
+    "vae": SD_VAE.but(
+        sample_size=1024,
+        latent_channels=16,
+        scaling_factor=1.5305,
+        shift_factor=0.0609,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
     ),
-    "text_encoder": Part(
-        "transformers.CLIPTextModelWithProjection",
-        {
-            "vocab_size": 49408,
-            "hidden_size": 768,
-            "intermediate_size": 3072,
-            "num_hidden_layers": 12,
-            "num_attention_heads": 12,
-            "max_position_embeddings": 77,
-            "projection_dim": 768,
-            "bos_token_id": 0,
-            "eos_token_id": 2,
-        },
-    ),
-    "text_encoder_2": Part(
-        "transformers.CLIPTextModelWithProjection",
-        {
-            "vocab_size": 49408,
-            "hidden_size": 1280,
-            "intermediate_size": 5120,
-            "num_hidden_layers": 32,
-            "num_attention_heads": 20,
-            "max_position_embeddings": 77,
-            "projection_dim": 1280,
-            "hidden_act": "gelu",
-            "bos_token_id": 0,
-            "eos_token_id": 2,
-        },
-    ),
-    "text_encoder_3": Part(
-        "transformers.T5EncoderModel",
-        {
-            "vocab_size": 32128,
-            "d_model": 4096,
-            "d_kv": 64,
-            "d_ff": 10240,
-            "num_layers": 24,
-            "num_heads": 64,
-            "feed_forward_proj": "gated-gelu",
-            "tie_word_embeddings": False,
-        },
-    ),
+    "text_encoder": CLIP_L_PROJECTED.but(**OLD_ENDS),
+    "text_encoder_2": CLIP_G_PROJECTED.but(**OLD_ENDS),
+    "text_encoder_3": T5_XXL.but(tie_word_embeddings=False),
     "tokenizer": Part("annotate.models.tokenizers.clip"),
     "tokenizer_2": Part("annotate.models.tokenizers.clip"),
     "tokenizer_3": Part("annotate.models.tokenizers.t5"),
@@ -138,24 +92,9 @@ TINY = {
 }
 
 
-def assemble(parts: Mapping[str, Any]) -> Any:
-    """A `StableDiffusion3Pipeline`."""
-    from diffusers import StableDiffusion3Pipeline
-
-    return StableDiffusion3Pipeline(**parts)
-
-
 def generate(pipeline: Any, request: Request) -> Any:
     """One batch of pictures, of 256 tokens of T5 at most."""
-    return pipeline(
-        request.prompts,
-        height=request.height,
-        width=request.width,
-        num_inference_steps=request.steps,
-        max_sequence_length=min(256, pipeline.tokenizer_3.model_max_length),
-        generator=request.generator(),
-        output_type="pt",
-    )
+    return run_pipeline(pipeline, request, max_sequence_length=min(256, pipeline.tokenizer_3.model_max_length))
 
 
 MODELS = (
@@ -164,7 +103,7 @@ MODELS = (
         title="Stable Diffusion 3 medium",
         full=FULL,
         tiny=TINY,
-        assemble=assemble,
+        assemble=assembled("diffusers.StableDiffusion3Pipeline"),
         generate=generate,
         requests={
             "full": Request(steps=28, height=1024, width=1024),

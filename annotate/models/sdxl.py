@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from annotate.models.spec import Model, Part, Request
+from annotate.models.published import CLIP_G_PROJECTED, CLIP_L, SD_VAE
+from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
 
 FULL = {
     "unet": Part(
@@ -24,43 +22,9 @@ FULL = {
             "projection_class_embeddings_input_dim": 2816,
         },
     ),
-    "vae": Part(
-        "diffusers.AutoencoderKL",
-        {
-            "sample_size": 1024,
-            "block_out_channels": (128, 256, 512, 512),
-            "layers_per_block": 2,
-            "down_block_types": ("DownEncoderBlock2D",) * 4,
-            "up_block_types": ("UpDecoderBlock2D",) * 4,
-            "latent_channels": 4,
-            "scaling_factor": 0.13025,
-        },
-    ),
-    "text_encoder": Part(
-        "transformers.CLIPTextModel",
-        {
-            "vocab_size": 49408,
-            "hidden_size": 768,
-            "intermediate_size": 3072,
-            "num_hidden_layers": 12,
-            "num_attention_heads": 12,
-            "max_position_embeddings": 77,
-            "projection_dim": 768,
-        },
-    ),
-    "text_encoder_2": Part(
-        "transformers.CLIPTextModelWithProjection",
-        {
-            "vocab_size": 49408,
-            "hidden_size": 1280,
-            "intermediate_size": 5120,
-            "num_hidden_layers": 32,
-            "num_attention_heads": 20,
-            "max_position_embeddings": 77,
-            "projection_dim": 1280,
-            "hidden_act": "gelu",
-        },
-    ),
+    "vae": SD_VAE.but(sample_size=1024, scaling_factor=0.13025),
+    "text_encoder": CLIP_L,
+    "text_encoder_2": CLIP_G_PROJECTED,
     "tokenizer": Part("annotate.models.tokenizers.clip"),
     "tokenizer_2": Part("annotate.models.tokenizers.clip"),
     "scheduler": Part(
@@ -105,25 +69,6 @@ TINY = {
 }
 
 
-def assemble(parts: Mapping[str, Any]) -> Any:
-    """A `StableDiffusionXLPipeline` without its watermark."""
-    from diffusers import StableDiffusionXLPipeline
-
-    return StableDiffusionXLPipeline(**parts, add_watermarker=False)
-
-
-def generate(pipeline: Any, request: Request) -> Any:
-    """One batch of pictures."""
-    return pipeline(
-        request.prompts,
-        height=request.height,
-        width=request.width,
-        num_inference_steps=request.steps,
-        generator=request.generator(),
-        output_type="pt",
-    )
-
-
 MODELS = (
     Model(
         name="sdxl",
@@ -131,8 +76,8 @@ MODELS = (
         study="Prod Image",
         full=FULL,
         tiny=TINY,
-        assemble=assemble,
-        generate=generate,
+        assemble=assembled("diffusers.StableDiffusionXLPipeline", add_watermarker=False),
+        generate=run_pipeline,
         requests={
             "full": Request(steps=50, height=1024, width=1024),
             "tiny": Request(steps=2, height=128, width=128),

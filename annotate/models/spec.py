@@ -13,12 +13,18 @@ from __future__ import annotations
 import importlib
 import string
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from annotate.errors import ImpossibleRequest
 
 Size = Literal["full", "tiny"]
+
+
+def imported(path: str) -> Any:
+    """The class or function at an import path."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
 
 @dataclass(frozen=True)
@@ -39,8 +45,7 @@ class Part:
 
     def build(self) -> Any:
         """Make it: on the current default device, in the current default dtype, its weights as its class sets them."""
-        module, _, name = self.cls.rpartition(".")
-        cls = getattr(importlib.import_module(module), name)
+        cls = imported(self.cls)
         configured = getattr(cls, "config_class", None)  # of a transformers model
         return cls(configured(**self.config)) if configured else cls(**self.config)
 
@@ -68,6 +73,10 @@ class Request:
     batch: int = 1
     seed: int = 0
 
+    def asked(self) -> dict[str, int]:
+        """What is asked, without what the model has no use for."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
     @property
     def prompts(self) -> list[str]:
         """As many prompts as the batch holds, of `prompt_tokens` words, or of seven; each word is one token."""
@@ -79,6 +88,29 @@ class Request:
         import torch
 
         return torch.Generator("cpu").manual_seed(self.seed)
+
+
+def assembled(path: str, **fixed: Any) -> Callable[[Mapping[str, Any]], Any]:
+    """What makes a pipeline of this class of all the parts, by their names, and of what is fixed."""
+    return lambda parts: imported(path)(**parts, **fixed)
+
+
+def run_pipeline(pipeline: Any, request: Request, **more: Any) -> Any:
+    """Ask a diffusers pipeline for what a request holds, under the names that most pipelines have for it.
+
+    Args:
+        pipeline: called with the prompts.
+        request: sizes and steps that are None are not passed.
+        more: further arguments.
+    """
+    named = {
+        "height": request.height,
+        "width": request.width,
+        "num_frames": request.frames,
+        "num_inference_steps": request.steps,
+    }
+    given = {name: value for name, value in named.items() if value is not None}
+    return pipeline(request.prompts, **given, generator=request.generator(), output_type="pt", **more)
 
 
 @dataclass(frozen=True)
@@ -122,6 +154,11 @@ class Model:
     note: str = ""
     multiple_of: Mapping[Size, int] = field(default_factory=lambda: {"full": 8, "tiny": 8})
     pretrained: str | None = None
+
+    @property
+    def half(self) -> str:
+        """Type in which it runs on a GPU: what was usual when it came out."""
+        return "float16" if self.study else "bfloat16"
 
     def parts(self, size: Size) -> Mapping[str, Part]:
         """Components of a size."""

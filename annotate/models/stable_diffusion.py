@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from annotate.models.spec import Model, Part, Request
+from annotate.models.published import CLIP_L, OLD_ENDS, SD_VAE
+from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
 
 FULL = {
     "unet": Part(
         "diffusers.UNet2DConditionModel",
         {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8},
     ),
-    "vae": Part(
-        "diffusers.AutoencoderKL",
-        {
-            "sample_size": 512,
-            "block_out_channels": (128, 256, 512, 512),
-            "layers_per_block": 2,
-            "down_block_types": ("DownEncoderBlock2D",) * 4,
-            "up_block_types": ("UpDecoderBlock2D",) * 4,
-            "latent_channels": 4,
-        },
-    ),
-    "text_encoder": Part(
-        "transformers.CLIPTextModel",
-        {
-            "vocab_size": 49408,
-            "hidden_size": 768,
-            "intermediate_size": 3072,
-            "num_hidden_layers": 12,
-            "num_attention_heads": 12,
-            "max_position_embeddings": 77,
-            "projection_dim": 768,
-            "bos_token_id": 0,
-            "eos_token_id": 2,
-        },
-    ),
+    "vae": SD_VAE,
+    "text_encoder": CLIP_L.but(**OLD_ENDS),
     "tokenizer": Part("annotate.models.tokenizers.clip"),
     "scheduler": Part(
         "diffusers.PNDMScheduler",
@@ -76,25 +51,6 @@ TINY = {
 }
 
 
-def assemble(parts: Mapping[str, Any]) -> Any:
-    """A `StableDiffusionPipeline` without its safety checker."""
-    from diffusers import StableDiffusionPipeline
-
-    return StableDiffusionPipeline(**parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
-
-
-def generate(pipeline: Any, request: Request) -> Any:
-    """One batch of pictures."""
-    return pipeline(
-        request.prompts,
-        height=request.height,
-        width=request.width,
-        num_inference_steps=request.steps,
-        generator=request.generator(),
-        output_type="pt",
-    )
-
-
 MODELS = (
     Model(
         name="stable-diffusion",
@@ -102,8 +58,13 @@ MODELS = (
         study="Stable Diffusion",
         full=FULL,
         tiny=TINY,
-        assemble=assemble,
-        generate=generate,
+        assemble=assembled(
+            "diffusers.StableDiffusionPipeline",
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        ),
+        generate=run_pipeline,
         requests={
             "full": Request(steps=50, height=512, width=512),
             "tiny": Request(steps=2, height=128, width=128),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from annotate.models.spec import Model, Part, Request
+from annotate.models.spec import Model, Part, Request, assembled
 
 FULL = {
     "unet": Part(
@@ -79,13 +78,6 @@ TINY = {
 }
 
 
-def assemble(parts: Mapping[str, Any]) -> Any:
-    """A `StableVideoDiffusionPipeline`."""
-    from diffusers import StableVideoDiffusionPipeline
-
-    return StableVideoDiffusionPipeline(**parts)
-
-
 def generate(pipeline: Any, request: Request) -> Any:
     """One batch of clips, each of a picture of noise, of the size asked for."""
     import torch
@@ -111,7 +103,7 @@ MODELS = (
         title="Stable Video Diffusion XT",
         full=FULL,
         tiny=TINY,
-        assemble=assemble,
+        assemble=assembled("diffusers.StableVideoDiffusionPipeline"),
         generate=generate,
         requests={
             "full": Request(steps=25, height=576, width=1024, frames=25),

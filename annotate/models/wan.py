@@ -5,11 +5,10 @@ It runs twice a step, once for guidance; its decoder takes one latent frame afte
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from annotate.models.spec import Model, Part, Request
+from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
 
 TEXT_TOKENS = 512
 """Of the prompt, padded."""
@@ -74,25 +73,9 @@ def scheduler(**config: Any) -> Any:
         return UniPCMultistepScheduler(**config)
 
 
-def assemble(parts: Mapping[str, Any]) -> Any:
-    """A `WanPipeline` with one transformer, as in version 2.1."""
-    from diffusers import WanPipeline
-
-    return WanPipeline(**parts)
-
-
 def generate(pipeline: Any, request: Request) -> Any:
     """One batch of clips, with guidance."""
-    return pipeline(
-        request.prompts,
-        height=request.height,
-        width=request.width,
-        num_frames=request.frames,
-        num_inference_steps=request.steps,
-        generator=request.generator(),
-        max_sequence_length=min(TEXT_TOKENS, pipeline.tokenizer.model_max_length),
-        output_type="pt",
-    )
+    return run_pipeline(pipeline, request, max_sequence_length=min(TEXT_TOKENS, pipeline.tokenizer.model_max_length))
 
 
 _SMALL = Model(
@@ -100,7 +83,7 @@ _SMALL = Model(
     title="Wan 2.1 1.3B",
     full=FULL,
     tiny=TINY,
-    assemble=assemble,
+    assemble=assembled("diffusers.WanPipeline"),
     generate=generate,
     requests={
         "full": Request(steps=50, height=480, width=832, frames=81),

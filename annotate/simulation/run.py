@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -70,7 +70,7 @@ def simulate(
     Raises:
         AnnotateError: the pipeline failed.
     """
-    dtype = dtype or ("float16" if model.study else "bfloat16")
+    dtype = dtype or model.half
     timeline = Timeline(gpu, progress)
     recorder = Recorder(timeline.clock)
     device = Device(timeline)
@@ -78,13 +78,10 @@ def simulate(
     components = {
         f"{root.prefix}{name}": component for root in roots(pipeline) for name, component in root.components.items()
     }
-    for stage in getattr(pipeline, "stages", {"": pipeline}).values():
-        if hasattr(stage, "set_progress_bar_config"):
-            stage.set_progress_bar_config(disable=True)
     described = {
         "model": model.name,
         "size": size,
-        "request": {name: value for name, value in asdict(request).items() if value is not None},
+        "request": request.asked(),
         "device": gpu.name,
         "dtype": dtype,
         "attention": attend,
