@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 
 from annotate.backends import Recorder
 from annotate.errors import AnnotateError
+from annotate.labels import LEVELS
 from annotate.models import model
 
 pytest.importorskip("torch")
@@ -36,29 +36,9 @@ with warnings.catch_warnings():  # of libraries as they are imported: nothing of
     from annotate.build import build
     from annotate.hooks import annotate, attach
     from annotate.tree import sites
+    from tests.tiny import built, generate, quiet
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't:DeprecationWarning"
-)  # of torch by numpy
-LEVELS = ("step", "stage", "component", "block", "leaf")
-
-
-@cache
-def built(name: str) -> Any:
-    torch.set_num_threads(1)  # tests run side by side, and tensors are small
-    made = build(model(name), "tiny")
-    if hasattr(made, "set_progress_bar_config"):
-        made.set_progress_bar_config(disable=True)
-    return made
-
-
-def generate(name: str, pipeline: Any = None, **changes: int) -> torch.Tensor:
-    """Run a model, and give what it made."""
-    chosen = model(name)
-    with torch.no_grad():
-        output = chosen.generate(pipeline or built(name), chosen.request("tiny", **changes))
-    first: torch.Tensor = output if isinstance(output, torch.Tensor) else output[0]
-    return first
+pytestmark = quiet
 
 
 def recorded(name: str, **options: Any) -> Recorder:

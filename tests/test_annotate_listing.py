@@ -13,11 +13,11 @@ from annotate.models import MODELS, model
 pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't:DeprecationWarning")
-
 with warnings.catch_warnings():  # of libraries as they are imported: nothing of ours
     warnings.simplefilter("ignore")
-    import diffusers  # noqa: F401
+    from tests.tiny import quiet
+
+pytestmark = quiet
 
 
 def test_list_has_every_model_in_a_line_that_fits() -> None:

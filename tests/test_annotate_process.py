@@ -25,8 +25,9 @@ with warnings.catch_warnings():  # of libraries as they are imported: nothing of
     from annotate.hooks import annotate
     from annotate.script import EveryPipeline
     from annotate.tracer import tracer_of
+    from tests.tiny import quiet
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't:DeprecationWarning")
+pytestmark = quiet
 
 
 @pytest.fixture(autouse=True)
@@ -37,9 +38,8 @@ def no_gradients() -> Iterator[None]:
 
 
 def built(name: str) -> Any:
-    pipeline = build(model(name), "tiny")
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+    """A model of the test's own."""
+    return build(model(name), "tiny")
 
 
 def run(name: str, pipeline: Any) -> None:

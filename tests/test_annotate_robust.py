@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotate.backends import Recorder
-from annotate.models import model
 
 pytest.importorskip("torch")
 pytest.importorskip("diffusers")
@@ -26,30 +25,10 @@ with warnings.catch_warnings():  # of libraries as they are imported: nothing of
     from torch import nn
     from torch.nn import functional
 
-    from annotate.build import build
     from annotate.hooks import annotate
+    from tests.tiny import built, generate, quiet
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't:DeprecationWarning"
-)  # of torch by numpy
-
-
-@cache
-def built(name: str) -> Any:
-    torch.set_num_threads(1)  # tests run side by side, and tensors are small
-    made = build(model(name), "tiny")
-    if hasattr(made, "set_progress_bar_config"):
-        made.set_progress_bar_config(disable=True)
-    return made
-
-
-def generate(name: str) -> torch.Tensor:
-    chosen = model(name)
-    with torch.no_grad():
-        output = chosen.generate(built(name), chosen.request("tiny"))
-    first = output if isinstance(output, torch.Tensor) else output[0]
-    assert isinstance(first, torch.Tensor)
-    return first
+pytestmark = quiet
 
 
 @cache
