@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import reduce
 from typing import Any, NoReturn
 
 import click
 
 from annotate.errors import AnnotateError
+from annotate.labels import LEVELS
+from annotate.models import Model, Request
 
 Command = Callable[..., Any]
 
@@ -26,14 +28,33 @@ _REQUEST = (
 )
 
 
-def request_options(command: Command) -> Command:
-    """`--steps` and the rest of `annotate.models.Request`; what is not given is the model's default."""
-    options = [click.option(f"--{name}", type=int, help=text) for name, text in _REQUEST]
+def model_options(command: Command) -> Command:
+    """Size, type, `--steps` and the rest of `annotate.models.Request`, granularity: what every run of a model has."""
+    options = [
+        click.option("--size", type=click.Choice(["full", "tiny"]), default="full", show_default=True, help=_SIZE),
+        click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help=_DTYPE),
+        *(click.option(f"--{name}", type=int, help=text) for name, text in _REQUEST),
+        click.option("--granularity", type=click.Choice(LEVELS), default="leaf", show_default=True, help=_GRANULARITY),
+    ]
     return reduce(lambda inner, option: option(inner), reversed(options), command)
 
 
+_SIZE = "As published, or for tests."
+_DTYPE = "Of weights and activations; half precision on a GPU by default."
+_GRANULARITY = "The finest ranges."
+
 REQUEST_NAMES = tuple(name.replace("-", "_") for name, _ in _REQUEST)
-"""Names of the parameters that `request_options` gives to a command."""
+"""Names of the parameters that `model_options` gives to a command for its request."""
+
+
+def requested(declared: Model, chosen: Mapping[str, Any]) -> Request:
+    """What a command's options ask of a model; what is not given is the model's default."""
+    return declared.request(chosen["size"], **{name: chosen[name] for name in REQUEST_NAMES})
+
+
+def help_text(docstring: str | None) -> str:
+    """A raw docstring as click wants it: its examples, after a line of backslash and b, stay as they are."""
+    return (docstring or "").replace("\\b", "\b")
 
 
 def say(text: str) -> None:

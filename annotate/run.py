@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from annotate.cli import REQUEST_NAMES, main, request_options, say
-from annotate.labels import LEVELS
+from annotate.cli import help_text, main, model_options, requested, say
 
 if TYPE_CHECKING:
     from annotate.models import Size
@@ -40,18 +39,12 @@ class _WithScript(click.Command):
 
 @click.command(
     cls=_WithScript,
-    help=(__doc__ or "").replace("\\b", "\b"),
+    help=help_text(__doc__),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.option("--model", "name", metavar="NAME", help="What to run: see --list.")
-@click.option(
-    "--size", type=click.Choice(["full", "tiny"]), default="full", show_default=True, help="As published, or for tests."
-)
 @click.option("--device", help="cuda, cuda:N or cpu; cuda where there is one.")
-@click.option(
-    "--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="Half precision on a GPU by default."
-)
-@request_options
+@model_options
 @click.option(
     "--attention",
     default="sdpa",
@@ -68,7 +61,6 @@ class _WithScript(click.Command):
     help="What of the denoiser is compiled.",
 )
 @click.option("--cuda-graphs", is_flag=True, help="Replay the kernels of each call as one CUDA graph.")
-@click.option("--granularity", type=click.Choice(LEVELS), default="leaf", show_default=True, help="The finest ranges.")
 @click.option("--no-annotate", is_flag=True, help="No ranges: to compare with.")
 @click.option(
     "--warmup", type=click.IntRange(min=0), default=1, show_default=True, help="Runs before those that are measured."
@@ -151,8 +143,7 @@ def _session(name: str, chosen: dict[str, Any]) -> Session:
     from annotate.models import model
 
     declared = model(name)
-    size = cast("Size", chosen["size"])
-    request = declared.request(size, **{key: chosen[key] for key in REQUEST_NAMES})
+    request = requested(declared, chosen)
 
     from annotate.session import Options, Session
 
@@ -168,7 +159,7 @@ def _session(name: str, chosen: dict[str, Any]) -> Session:
         window=chosen["capture_range"],
         pretrained=chosen["pretrained"],
     )
-    return Session(declared, size, request, options, say=say)
+    return Session(declared, cast("Size", chosen["size"]), request, options, say=say)
 
 
 def default_device() -> str:
@@ -197,8 +188,7 @@ def _profile(name: str, chosen: dict[str, Any]) -> None:
     from annotate.models import model
     from annotate.profile import profile
 
-    declared = model(name)
-    declared.request(cast("Size", chosen["size"]), **{key: chosen[key] for key in REQUEST_NAMES})
+    requested(model(name), chosen)  # what cannot be asked is told before nsys starts
     given = sys.argv[1:]
     captured = profile(
         _without(given, "--profile", "--export", "--nsys"),

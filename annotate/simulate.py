@@ -18,22 +18,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from annotate.cli import REQUEST_NAMES, main, request_options, say
-from annotate.labels import LEVELS
+from annotate.cli import help_text, main, model_options, requested, say
 
 if TYPE_CHECKING:
     from annotate.models import Size
     from annotate.simulation.run import Simulated
 
 
-@click.command(help=(__doc__ or "").replace("\\b", "\b"), context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(help=help_text(__doc__), context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--model", "name", metavar="NAME", help="What to run: python -m annotate.run --list shows them.")
 @click.option("--gpu", "key", metavar="NAME", default="h200", show_default=True, help="On what: see --list-gpus.")
-@click.option(
-    "--size", type=click.Choice(["full", "tiny"]), default="full", show_default=True, help="As published, or for tests."
-)
-@click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="Half precision by default.")
-@request_options
+@model_options
 @click.option(
     "--attention",
     type=click.Choice(["sdpa", "flash", "eager"]),
@@ -41,7 +36,6 @@ if TYPE_CHECKING:
     show_default=True,
     help="Fused (sdpa and flash are the same kernels here), or unfused.",
 )
-@click.option("--granularity", type=click.Choice(LEVELS), default="leaf", show_default=True, help="The finest ranges.")
 @click.option(
     "-o",
     "--output",
@@ -64,7 +58,7 @@ def command(name: str | None, key: str, *, output: Path | None, force: bool, lis
     from annotate.models import model
 
     declared, found = model(name), gpu(key)
-    request = declared.request(cast("Size", chosen["size"]), **{option: chosen[option] for option in REQUEST_NAMES})
+    request = requested(declared, chosen)
     folder = output or Path(f"{declared.name}-{found.key}-simulated_pqtdir")
 
     from annotate.simulation.export import check, write

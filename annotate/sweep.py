@@ -21,7 +21,7 @@ from typing import Any
 
 import click
 
-from annotate.cli import REQUEST_NAMES, main, say
+from annotate.cli import REQUEST_NAMES, help_text, main, say
 from annotate.errors import AnnotateError
 
 MANIFEST = "sweep.json"
@@ -51,7 +51,7 @@ def _axes(command: Any) -> Any:
     return command
 
 
-@click.command(help=(__doc__ or "").replace("\\b", "\b"), context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(help=help_text(__doc__), context_settings={"help_option_names": ["-h", "--help"]})
 @_axes
 @click.option("--cuda-graphs", is_flag=True, help="As of annotate.run, for all points.")
 @click.option(
