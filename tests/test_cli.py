@@ -98,7 +98,7 @@ def test_help_of_an_analysis_lists_its_columns_with_their_units(name: str) -> No
 def test_no_arguments_is_help_and_a_usage_error() -> None:
     done = run()
     assert done.exit_code == 2
-    assert "Commands:" in done.output
+    assert "Where does the time go:" in done.output
     assert run("--help").exit_code == run("-h").exit_code == 0
 
 

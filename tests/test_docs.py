@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from ttinsys.attribution import REASONS
 from ttinsys.cli import main
+from ttinsys.commands.questions import QUESTIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -48,3 +49,8 @@ def test_reasons_in_the_readme_are_all_there_are() -> None:
 def test_every_command_is_in_the_readme_and_none_else() -> None:
     named = {line.split("`")[1].split()[1] for line in README.splitlines() if line.startswith("| `ttinsys ")}
     assert named == set(main.list_commands(click.Context(main)))
+
+
+def test_help_lists_every_command_under_a_question() -> None:
+    listed = [name for names in QUESTIONS.values() for name in names]
+    assert sorted(listed) == sorted(main.list_commands(click.Context(main)))

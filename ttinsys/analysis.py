@@ -1,11 +1,12 @@
-"""What an analysis is: a pure function from the tables of a trace to one table.
+"""What an analysis is: a pure function from the tables of a trace, or of several, to one table.
 
     @analysis(returns=KERNELS_BY_NAME)
     def kernels(ops: pl.LazyFrame) -> pl.LazyFrame:
         ...
 
-One file in `ttinsys/analyses` is one analysis, one subcommand and one page of help. A parameter called `ops` or
-`ranges` receives that table of the trace; keyword-only parameters are the options declared beside it.
+One file in `ttinsys/analyses` is one analysis, one subcommand and one page of help. A parameter with the name of a
+table (`ttinsys.tables.TABLES`) receives it; keyword-only parameters are the options declared beside it. An analysis
+`across` traces receives each table of all of them at once, behind a column `trace` that sorts in their order.
 """
 
 from __future__ import annotations
@@ -23,11 +24,8 @@ import polars as pl
 from parsers import Trace
 from parsers.schema import Table
 from ttinsys import analyses
-from ttinsys.attribution import attribute
-from ttinsys.nvtx import ranges
-
-TABLES: dict[str, Callable[[Trace], pl.LazyFrame]] = {"ops": attribute, "ranges": ranges}
-"""What an analysis may ask for, by the name of its parameter."""
+from ttinsys.needs import Lacking, Need, present
+from ttinsys.tables import TABLES, stacked, tables_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +34,19 @@ class Option:
 
     Args:
         name: the parameter's name.
-        type: `int`, `float`, `str` or `bool`.
+        type: `int`, `float`, `str`, `bool`, or a `click.ParamType`.
         default: its value where the person gives none.
         help: one line.
+        choices: the values that it takes; empty: any.
+        multiple: it may be given several times, and is a tuple.
     """
 
     name: str
-    type: type
+    type: Any
     default: Any
     help: str
+    choices: tuple[str, ...] = ()
+    multiple: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,22 @@ class Analysis:
         options: its keyword-only parameters.
         tree: for a table whose rows form a tree by `depth`: the column whose greatest values are shown first where
             there is no room for all.
+        needs: what every trace must have.
+        across: whether it takes the tables of all traces at once.
+        least: number of traces that it takes at least.
+        verdict: from its result and options, the sentences for which the command ends with exit status 1.
+        judged_by: options of the verdict, which the function does not take.
     """
 
     function: Callable[..., pl.LazyFrame]
     returns: Table
     options: tuple[Option, ...] = ()
     tree: str | None = None
+    needs: tuple[Need, ...] = ()
+    across: bool = False
+    least: int = 1
+    verdict: Callable[..., list[str]] | None = None
+    judged_by: tuple[Option, ...] = ()
 
     @property
     def name(self) -> str:
@@ -70,7 +82,7 @@ class Analysis:
         return self.function.__name__
 
     @cached_property
-    def needs(self) -> tuple[str, ...]:
+    def takes(self) -> tuple[str, ...]:
         """Names of the tables it takes."""
         return tuple(name for name in inspect.signature(self.function).parameters if name in TABLES)
 
@@ -79,23 +91,68 @@ class Analysis:
         """The module's docstring: its first line says what the analysis answers."""
         return import_module(self.function.__module__).__doc__ or ""
 
-    def run(self, trace: Trace, **options: Any) -> pl.LazyFrame:
-        """The analysis of one trace, as `returns` declares it."""
-        return self.on({name: TABLES[name](trace) for name in self.needs}, **options)
+    def run(self, *traces: Trace, **options: Any) -> pl.LazyFrame:
+        """The analysis of one trace, or of several named `0`, `1` and so on, as `returns` declares it."""
+        return self.of({str(number): tables_of(trace) for number, trace in enumerate(traces)}, **options)
+
+    def checked(self, *traces: Trace, **options: Any) -> pl.DataFrame:
+        """As `run`, collected, once every trace has been seen to have what is needed.
+
+        Raises:
+            Lacking: one has not; the error tells how to capture one that has.
+        """
+        tables = {str(trace.path): tables_of(trace) for trace in traces}
+        for name, of in tables.items():
+            for need in self.needs:
+                if not present(need, of).collect().item():
+                    raise Lacking(f"{name} {need.lacking}")
+        return self.of(tables, **options).collect()
 
     def on(self, tables: Mapping[str, pl.LazyFrame], **options: Any) -> pl.LazyFrame:
-        """The same on tables that are there already, by name; ones it does not need are not looked at."""
-        needed = {name: tables[name] for name in self.needs}
-        return self.function(**needed, **options).select(self.returns.schema.names())
+        """The same on the tables of one trace, by name; ones it does not take are not looked at."""
+        return self.of({"0": tables}, **options)
+
+    def of(self, tables: Mapping[str, Mapping[str, pl.LazyFrame]], **options: Any) -> pl.LazyFrame:
+        """The same on the tables of traces, by the name of the trace and of the table.
+
+        Args:
+            tables: in the order of the traces: what is compared is compared with the first.
+            options: the keyword-only parameters.
+
+        Returns:
+            `returns`. Of several traces that are analysed one by one, their rows in turn, behind a column `trace`.
+        """
+        columns = self.returns.schema.names()
+        if self.across:
+            taken = {name: stacked(tables, name) for name in self.takes}
+            traced = [pl.col("trace").cast(pl.String)] if "trace" in columns else []
+            return self.function(**taken, **options).select(columns).with_columns(traced)
+        single = {
+            trace: self.function(**{name: of[name] for name in self.takes}, **options).select(columns)
+            for trace, of in tables.items()
+        }
+        if len(single) == 1:
+            return next(iter(single.values()))
+        return pl.concat([frame.select(pl.lit(trace).alias("trace"), pl.all()) for trace, frame in single.items()])
 
 
 def analysis(
-    *, returns: Table, options: tuple[Option, ...] = (), tree: str | None = None
+    *,
+    returns: Table,
+    options: tuple[Option, ...] = (),
+    tree: str | None = None,
+    needs: tuple[Need, ...] = (),
+    across: bool = False,
+    least: int = 1,
+    verdict: Callable[..., list[str]] | None = None,
+    judged_by: tuple[Option, ...] = (),
 ) -> Callable[[Callable[..., pl.LazyFrame]], Callable[..., pl.LazyFrame]]:
     """Register the decorated function; arguments as for `Analysis`."""
 
     def register(function: Callable[..., pl.LazyFrame]) -> Callable[..., pl.LazyFrame]:
-        REGISTRY[function.__name__] = Analysis(function, returns, options, tree)
+        REGISTRY[function.__name__] = Analysis(
+            function, returns, options, tree, needs, across, least, verdict, judged_by
+        )
         return function
 
     return register

@@ -21,6 +21,7 @@ import click
 
 from ttinsys import __version__, analyses, commands
 from ttinsys.commands.options import help_text, note
+from ttinsys.commands.questions import QUESTIONS
 from ttinsys.render.output import discard
 
 EPILOG = "TRACE is an nsys SQLite export, a parquetdir or arrowdir folder, or a .nsys-rep report."
@@ -49,10 +50,14 @@ class Commands(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands with the first lines of their files, without importing them."""
-        rows = [(name, _first_line(home)) for name, home in sorted(_modules().items())]
-        with formatter.section("Commands"):
-            formatter.write_dl([(name.replace("_", "-"), line) for name, line in rows])
+        """List the commands by question, with the first lines of their files, without importing them."""
+        homes = _modules()
+        width = max(map(len, homes)) + 2
+        for question, names in QUESTIONS.items():
+            rows = [(name.ljust(width), _first_line(homes[name])) for name in names if name in homes]
+            if rows:
+                with formatter.section(question):
+                    formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run, and turn what is wrong with a trace or an output into one line and exit status 1."""
@@ -131,7 +136,7 @@ def _line_for(error: BaseException) -> str | None:
 def _modules() -> dict[str, str]:
     """Module of each command, by its name with underscores."""
     found = {module.name: f"{analyses.__name__}.{module.name}" for module in pkgutil.iter_modules(analyses.__path__)}
-    shared = ("analyses", "options")
+    shared = ("analyses", "options", "questions")
     found |= {
         module.name: f"{commands.__name__}.{module.name}"
         for module in pkgutil.iter_modules(commands.__path__)

@@ -23,6 +23,7 @@ LABELS = (
     Column("class", pl.String, "class of the module, or name of the function"),
     Column("attention", pl.String, "role of the attention that it is or is part of; null outside"),
     Column("step", pl.Int64, "denoising step, decoded token or parallel-decoding iteration around it, from 0"),
+    Column("step_id", pl.Int64, "RangeId of that step's range: the number starts over with every run"),
     Column("phase", pl.String, "`prefill` or `decode`, of an autoregressive step"),
     Column("q_len", pl.Int64, "queries of an attention core"),
     Column("kv_len", pl.Int64, "keys of an attention core"),
@@ -35,12 +36,12 @@ LABELS = (
 
 NAMES = tuple(column.name for column in LABELS)
 _OF_MODULE = ("role", "component", "class", "attention")
-_OF_STEP = ("step", "phase")
+_OF_STEP = ("step", "step_id", "phase")
 _OF_CALL = ("q_len", "kv_len", "heads", "dtype", "flops", "bytes")
 _DOMAIN = ("process", "domain_id")
 _EMPTY = {column.name: pl.lit(None, column.dtype) for column in LABELS}
 
-NEEDED = ("global_tid", "start_ns", "end_ns", "domain_id", "name", "payload_int64")
+NEEDED = ("global_tid", "start_ns", "end_ns", "domain_id", "name", "payload_int64", "range_id")
 """What of a range its labels are found by, beside its nesting."""
 
 
@@ -60,6 +61,7 @@ def with_labels(trace: Trace, nested: pl.DataFrame) -> pl.DataFrame:
         told = told.join(table, on=[*_DOMAIN, on], how="left", maintain_order="left")
     # Both are null where the range is none of ours: then a number that happens to be a call's says nothing.
     ours = pl.col("role").is_not_null()
+    told = told.with_columns(pl.when(pl.col("step").is_not_null()).then("range_id").alias("step_id"))
     told = told.with_columns(pl.when(ours).then(pl.col(*_OF_CALL, *_OF_STEP)))
     down = [inherited(nested, told[name]).alias(name) for name in _OF_STEP]
     return nested.hstack(told.with_columns(down).select(NAMES)).with_columns(
@@ -123,7 +125,7 @@ def _modules(said: pl.DataFrame) -> pl.DataFrame:
 
 def _values(said: pl.DataFrame) -> pl.DataFrame:
     """Values of calls: one row per process, domain and call."""
-    value = {name: pl.col("text") == labels.field_text(name) for name in (*_OF_STEP, *_OF_CALL)}
+    value = {name: pl.col("text") == labels.field_text(name) for name in ("step", "phase", *_OF_CALL)}
     return said.group_by(*_DOMAIN, "call").agg(
         pl.col("value").filter(of).last().alias(name) for name, of in value.items()
     )

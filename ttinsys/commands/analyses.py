@@ -8,21 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ttinsys.analysis import TABLES, Analysis, Option, find
+from ttinsys.analysis import Analysis, Option, find
 from ttinsys.commands.options import (
     Command,
+    collected,
     each,
     help_text,
     note,
     output_options,
+    plot_option,
     selection_options,
-    together,
     trace_arguments,
 )
 
 if TYPE_CHECKING:
     from ttinsys.render import Destination
     from ttinsys.select import Selection
+
+_ONE, _TWO = 1, 2
 
 
 def command_of(name: str) -> click.Command:
@@ -31,38 +34,82 @@ def command_of(name: str) -> click.Command:
 
     @click.command(name.replace("_", "-"), help=_help(analysis))
     @trace_arguments
-    @_own_options(analysis.options)
+    @_own_options(analysis.options + analysis.judged_by)
     @selection_options
     @output_options
+    @plot_option
     def command(
-        traces: tuple[Path, ...], nsys: str | None, selection: Selection, destination: Destination, **own: Any
+        traces: tuple[Path, ...],
+        nsys: str | None,
+        selection: Selection,
+        destination: Destination,
+        plot: Destination | None,
+        **own: Any,
     ) -> None:
         from ttinsys.coverage import coverage, in_words
+        from ttinsys.needs import Lacking, present
         from ttinsys.render import emit
         from ttinsys.select import select
+        from ttinsys.tables import apart, tables_of
 
-        results, covered = [], []
+        if len(traces) < analysis.least:
+            raise click.UsageError(f"{analysis.name} compares {_counted(analysis.least)}: name them all")
+        paths, tables = [], []
         for path, trace in each(traces, nsys):
-            part = select(trace, selection)
-            # Both plans read the same operations: once.
-            tables = {name: table(part).cache() for name, table in TABLES.items()}
-            results.append((path, analysis.on(tables, **own)))
-            covered.append(coverage(tables["ops"]))
-        result, *counts = together(results, covered)
-        emit(result, destination, table=analysis.returns, tree=analysis.tree)
-        for path, count in zip(traces, counts, strict=True):
+            paths.append(path)
+            tables.append(tables_of(select(trace, selection)))
+        by_name = dict(zip(apart([str(path) for path in paths]), tables, strict=True))
+        judged = {option.name: own.pop(option.name) for option in analysis.judged_by}
+        needed = [(name, need) for name in by_name for need in analysis.needs]
+        # All plans read the same tables: once.
+        result, *rest = collected(
+            [
+                analysis.of(by_name, **own),
+                *(coverage(of["ops"]) for of in tables),
+                *(present(need, by_name[name]) for name, need in needed),
+            ]
+        )
+        counts, found = rest[: len(tables)], rest[len(tables) :]
+        for (of_trace, need), there in zip(needed, found, strict=True):
+            if not there.item():
+                raise Lacking(f"{of_trace} {need.lacking}")
+        # A column that says the same in every row tells a person nothing.
+        shown = result.drop("trace", strict=False) if len(paths) == _ONE and destination.format == "table" else result
+        if plot is not None:
+            from ttinsys.figures import draw, save
+
+            save(draw(analysis.name, result), plot)
+        emit(shown, destination, table=analysis.returns, tree=analysis.tree)
+        for path, count in zip(paths, counts, strict=True):
             note(f"{path}: {in_words(count, filtered=bool(selection))}")
+        if analysis.verdict is not None:
+            sentences = analysis.verdict(result, **judged)
+            for sentence in sentences:
+                note(f"FAILED: {sentence}")
+            if sentences:
+                click.get_current_context().exit(1)
 
     return command
+
+
+def _counted(traces: int) -> str:
+    return "two traces" if traces == _TWO else f"{traces} traces"
 
 
 def _own_options(options: tuple[Option, ...]) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         for option in reversed(options):
             flag = "--" + option.name.replace("_", "-")
-            command = click.option(flag, option.name, type=option.type, default=option.default, help=option.help)(
-                command
-            )
+            command = click.option(
+                flag,
+                option.name,
+                type=click.Choice(option.choices) if option.choices else option.type,
+                is_flag=option.type is bool,
+                default=option.default,
+                multiple=option.multiple,
+                help=option.help,
+                show_default=bool(option.choices),
+            )(command)
         return command
 
     return decorate

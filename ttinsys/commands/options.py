@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ttinsys.render import FORMATS, Destination, OutputError, printable
+from ttinsys.render import FORMATS, PICTURES, Destination, OutputError, printable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -134,6 +134,28 @@ def output_options(command: Command, formats: Sequence[str] = FORMATS) -> Comman
     )
 
 
+def plot_option(command: Command) -> Command:
+    """`--plot FILE`, given to the command as the destination `plot`, or None; `output_options` go around it."""
+
+    @wraps(command)
+    def wrapped(*args: Any, plot: Path | None, destination: Destination, **kwargs: Any) -> Any:
+        picture = None
+        if plot is not None:
+            suffix = plot.suffix.removeprefix(".").lower()
+            if suffix not in PICTURES:
+                raise click.UsageError(f"--plot {plot}: name a file that ends in .{', .'.join(PICTURES)}")
+            picture = Destination(suffix, plot, destination.force)
+            check(picture)
+        return command(*args, plot=picture, destination=destination, **kwargs)
+
+    return click.option(
+        "--plot",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help=f"Draw it, too: {', '.join(PICTURES)} by the suffix; HTML is interactive and needs no network.",
+    )(wrapped)
+
+
 def check(destination: Destination) -> None:
     """Turn what is wrong with a destination into a usage error, before any work is done."""
     try:
@@ -149,6 +171,7 @@ def each(paths: Sequence[Path], nsys: str | None, *, announce: bool = True) -> I
     import parsers
     from ttinsys.overview import simulated
 
+    paths = captures(paths)
     # A source that fails inside the streaming engine of Polars 2.1 may hang, or abort the process when it ends.
     click.get_current_context().with_resource(pl.Config(set_engine_affinity="in-memory"))
     for number, path in enumerate(paths, start=1):
@@ -159,6 +182,13 @@ def each(paths: Sequence[Path], nsys: str | None, *, announce: bool = True) -> I
             if sentence:
                 note(f"{path}: {sentence}")
         yield path, trace
+
+
+def captures(paths: Sequence[Path]) -> list[Path]:
+    """The traces that arguments name: a sweep's folder stands for its captures."""
+    from ttinsys.sweeps import MANIFEST, captures_of
+
+    return [capture for path in paths for capture in (captures_of(path) if (path / MANIFEST).is_file() else [path])]
 
 
 def together(frames: Sequence[tuple[Path, pl.LazyFrame]], also: Sequence[pl.LazyFrame] = ()) -> list[pl.DataFrame]:
@@ -172,8 +202,15 @@ def together(frames: Sequence[tuple[Path, pl.LazyFrame]], also: Sequence[pl.Lazy
     named = [frame for _, frame in frames]
     if len(frames) > 1:
         named = [frame.select(pl.lit(str(path)).alias("trace"), pl.all()) for path, frame in frames]
+    return collected([pl.concat(named), *also])
+
+
+def collected(plans: Sequence[pl.LazyFrame]) -> list[pl.DataFrame]:
+    """Collect plans in one pass, so that what they share is read once."""
+    import polars as pl
+
     with progress("attributing"):
-        return pl.collect_all([pl.concat(named), *also])
+        return pl.collect_all(plans)
 
 
 @contextmanager

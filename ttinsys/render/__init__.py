@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ttinsys.render.output import FORMATS, Destination, OutputError, emit_text, printable, write_to
+from ttinsys.render.output import FORMATS, PICTURES, Destination, OutputError, emit_text, printable, write_to
 
 if TYPE_CHECKING:
     import polars as pl
 
     from parsers.schema import Table
 
-__all__ = ["FORMATS", "Destination", "OutputError", "emit", "emit_text", "printable"]
+__all__ = ["FORMATS", "PICTURES", "Destination", "OutputError", "emit", "emit_text", "printable", "write_to"]
 
 
 def emit(frame: pl.DataFrame, destination: Destination, *, table: Table | None = None, tree: str | None = None) -> None:

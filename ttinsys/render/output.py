@@ -14,6 +14,9 @@ from typing import IO, Any
 FORMATS = ("table", "csv", "json", "parquet")
 """What `--format` takes."""
 
+PICTURES = ("svg", "png", "pdf", "html", "json")
+"""What `--plot` writes, by the suffix; JSON is the Vega-Lite specification."""
+
 
 class OutputError(Exception):
     """A result could not be written; `str(error)` is one line for a person."""

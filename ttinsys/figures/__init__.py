@@ -1,0 +1,101 @@
+"""Pictures: one file per analysis draws its table, and this one writes what was drawn.
+
+    frame = find("breakdown").run(trace).collect()
+    save(draw("breakdown", frame), Destination("svg", Path("breakdown.svg")))
+
+A figure is a pure function from the table of the analysis of its name to an Altair chart.
+"""
+
+from __future__ import annotations
+
+import json
+import pkgutil
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ttinsys.render import Destination, write_to
+
+if TYPE_CHECKING:
+    import altair as alt
+    import polars as pl
+
+SCALE = 2
+"""Pixels of a PNG per pixel of the page, for print."""
+
+
+def names() -> list[str]:
+    """Names of the analyses that have a figure."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "style")
+
+
+def draw(name: str, frame: pl.DataFrame) -> alt.TopLevelMixin:
+    """The figure of an analysis.
+
+    Args:
+        name: of the analysis.
+        frame: its table.
+
+    Raises:
+        NothingToDraw: the table has no row that could be drawn.
+    """
+    from ttinsys.figures.style import NothingToDraw
+
+    if frame.is_empty():
+        raise NothingToDraw(f"--plot: {name} has no row to draw")
+    drawn: alt.TopLevelMixin = import_module(f"{__name__}.{name}").draw(frame)
+    return drawn
+
+
+def svg(chart: alt.TopLevelMixin) -> str:
+    """A chart as SVG; its marks carry what they show in `aria-label`."""
+    import vl_convert
+
+    text: str = vl_convert.vegalite_to_svg(specification(chart))
+    return text
+
+
+def specification(chart: alt.TopLevelMixin) -> dict[str, Any]:
+    """A chart as Vega-Lite, data included."""
+    return chart.to_dict()
+
+
+def save(chart: alt.TopLevelMixin, destination: Destination) -> None:
+    """Write a chart whole, or not at all.
+
+    Args:
+        chart: what `draw` returns.
+        destination: where to; its format is one of `ttinsys.render.PICTURES`.
+
+    Raises:
+        OutputError: it could not be written.
+    """
+    import vl_convert
+
+    drawn = specification(chart)
+    if destination.format == "svg":
+        data = svg(chart).encode()
+    elif destination.format == "png":
+        data = vl_convert.vegalite_to_png(drawn, scale=SCALE)
+    elif destination.format == "pdf":
+        data = vl_convert.vegalite_to_pdf(drawn)
+    elif destination.format == "html":
+        data = _page(drawn).encode()
+    else:
+        data = json.dumps(drawn, indent=1).encode() + b"\n"
+    write_to(destination, lambda file: file.write(data))
+
+
+def _page(drawn: dict[str, Any]) -> str:
+    """An interactive chart as one page that needs no network."""
+    import vl_convert
+
+    # Names come from strangers: nothing in them may end the script.
+    spec = json.dumps(drawn).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>ttinsys</title></head>\n'
+        '<body style="margin: 2em"><div id="vis"></div>\n'
+        f'<script type="module">{vl_convert.javascript_bundle(_SHOW % spec)}</script>\n</body></html>\n'
+    )
+
+
+_SHOW = 'vegaEmbed("#vis", %s, {renderer: "svg", actions: {export: true, source: false, editor: false}});'

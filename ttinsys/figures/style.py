@@ -1,0 +1,140 @@
+"""How every figure looks: type, sizes, and one colour per role, operator and part wherever it appears.
+
+Families have hues of Okabe and Ito's palette, which readers of any colour vision tell apart: attention is blue,
+convolution orange, linear layers green, norms pink; members of a family differ in lightness, so that they differ in
+print. What is not attributed is a light grey.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from ttinsys.render import OutputError
+
+WIDTH, HEIGHT = 560, 320
+"""Of the drawn area of a figure, in pixels."""
+
+ROLES = {
+    "spatial_attention": "#0072b2",
+    "temporal_attention": "#003f66",
+    "spatiotemporal_attention": "#2b8cbe",
+    "cross_attention": "#56b4e9",
+    "joint_attention": "#084081",
+    "self_attention": "#9ecae1",
+    "spatial_conv": "#e69f00",
+    "temporal_conv": "#b35806",
+    "spatiotemporal_conv": "#d55e00",
+    "pointwise_conv": "#fdc870",
+    "linear": "#009e73",
+    "group_norm": "#cc79a7",
+    "layer_norm": "#a2487b",
+    "rms_norm": "#e4b3cd",
+    "activation": "#f0e442",
+    "elementwise": "#c9bd1f",
+    "embedding": "#8c6bb1",
+    "rope": "#bcbddc",
+    "resample": "#74c476",
+    "rearrange": "#807d70",
+    "scheduler": "#525252",
+    "other": "#969696",
+}
+
+OPERATORS = {
+    "gemm": ROLES["linear"],
+    "conv": ROLES["spatial_conv"],
+    "flash_attention": ROLES["spatial_attention"],
+    "softmax": ROLES["cross_attention"],
+    "group_norm": ROLES["group_norm"],
+    "layer_norm": ROLES["layer_norm"],
+    "rms_norm": ROLES["rms_norm"],
+    "batch_norm": "#7a0177",
+    "elementwise": ROLES["elementwise"],
+    "reduce": "#f0e442",
+    "copy": ROLES["rearrange"],
+    "memcpy": "#525252",
+    "memset": "#bdbdbd",
+    "index": ROLES["embedding"],
+    "resample": ROLES["resample"],
+    "graph": "#d55e00",
+    "nccl": "#b35806",
+    "triton_pointwise": "#c9bd1f",
+    "triton_reduction": "#e4b3cd",
+    "triton_persistent_reduction": "#cc79a7",
+    "triton_template": "#74c476",
+    "other": "#969696",
+}
+
+PARTS = {
+    "qk": "#0072b2",
+    "softmax": "#56b4e9",
+    "av": "#003f66",
+    "fused_sdpa": "#2b8cbe",
+    "projection": ROLES["linear"],
+    "layout": ROLES["rearrange"],
+    "other": "#969696",
+}
+
+COLOURS = {"role": ROLES, "operator": OPERATORS, "part": PARTS}
+"""Colour of each value, by the column that has it."""
+
+ABSENT = "#d9d9d9"
+"""Of what has no value: unattributed, outside attention."""
+
+_MORE = ("#332288", "#117733", "#ddcc77", "#cc6677", "#882255", "#44aa99", "#aa4499", "#88ccee", "#999933")
+"""Further colours, of Tol's muted palette, for values that have none of their own."""
+
+
+class NothingToDraw(OutputError):
+    """A table has nothing that a figure could show."""
+
+
+def colours(column: str, values: Sequence[Any]) -> alt.Scale:
+    """The scale that gives each value its colour, the same in every figure.
+
+    Args:
+        column: what the values are of: `role`, `operator`, `part`, or anything else.
+        values: those that occur, in the order of the legend.
+    """
+    own = COLOURS.get(column, {})
+    spare = iter(_MORE * (len(values) // len(_MORE) + 1))
+    range_ = [own.get(value) or (ABSENT if str(value).startswith("(") else next(spare)) for value in values]
+    return alt.Scale(domain=list(values), range=range_)
+
+
+def configured(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
+    """The chart with the house's type and lines."""
+    return chart.configure(  # type: ignore[no-any-return]
+        font="Helvetica, Arial, sans-serif",
+        background="white",
+        view=alt.ViewConfig(stroke=None),
+        axis=alt.AxisConfig(labelFontSize=11, titleFontSize=12, titleFontWeight="normal", gridColor="#e8e8e8",
+                            domainColor="#888", tickColor="#888", labelLimit=260),
+        legend=alt.LegendConfig(labelFontSize=11, titleFontSize=12, titleFontWeight="normal", labelLimit=260),
+        title=alt.TitleConfig(fontSize=14, anchor="start", fontWeight="bold", subtitleFontSize=11,
+                              subtitleColor="#555"),
+        header=alt.HeaderConfig(labelFontSize=11, titleFontSize=12),
+    )  # fmt: skip
+
+
+def short(traces: pl.Series) -> pl.Series:
+    """Names of traces without the folders that all share and without what an export adds, for legends."""
+    names = traces.unique(maintain_order=True).drop_nulls().to_list()
+    common = os.path.commonpath([os.path.dirname(name) for name in names]) if names else ""  # noqa: PTH120
+    said = {name: _stem(name[len(common) :].lstrip("/") if common else name) for name in names}
+    if len(set(said.values())) < len(names):
+        said = {name: name for name in names}
+    return traces.replace(said)
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(".sqlite").removesuffix("_pqtdir").removesuffix("_arwdir").removesuffix(".nsys-rep")
+
+
+def milliseconds(column: str) -> pl.Expr:
+    """Nanoseconds of a column in milliseconds, under the name that ends in `_ms`."""
+    return (pl.col(column) / 1e6).alias(column.removesuffix("_ns") + "_ms")
