@@ -1,7 +1,7 @@
 """GPU time by what it is for: role, operator, component, step, phase or part of attention, or two of them crossed.
 
 ttinsys breakdown run.sqlite
-ttinsys breakdown run.sqlite --by role --by operator --projections attention
+ttinsys breakdown run.sqlite --by role --by step --projections attention
 ttinsys breakdown eager.sqlite flash.sqlite --plot breakdown.svg
 """
 

@@ -1,0 +1,1 @@
+"""One page that tells what traces say: self-contained, offline, safe to open whoever the trace is from."""
