@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[1]
 TRACES = Path(__file__).resolve().parents[2] / "shared" / "traces"
 """Real captures, with NVIDIA's own reports in `nsys-stats`."""
 CAPTURES = sorted([*TRACES.glob("*.sqlite"), *TRACES.glob("*_pqtdir")])
@@ -22,3 +24,28 @@ each_capture = pytest.mark.parametrize(
     [pytest.param(path, id=path.name) for path in CAPTURES] or [pytest.param(None, marks=needs_captures)],
 )
 """Run a test once per real capture, as its argument `capture`."""
+
+
+def under_nsys(folder: Path, program: list[str]) -> Path:
+    """Capture a program, and export it to SQLite."""
+    report = folder / "run"
+    done = subprocess.run(
+        [
+            str(NSYS),
+            "profile",
+            "--trace=nvtx",
+            "--sample=none",
+            "--cpuctxsw=none",
+            "--export=sqlite",
+            "-o",
+            report,
+            *program,
+        ],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert report.with_suffix(".sqlite").exists(), done.stdout[-2000:] + done.stderr[-2000:]
+    return report.with_suffix(".sqlite")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +14,7 @@ from click.testing import CliRunner
 import ttinsys
 from annotate.labels import ROLES
 from annotate.models import MODELS
-from tests.shared import NSYS, needs_nsys
+from tests.shared import needs_nsys, under_nsys
 from ttinsys.cli import main
 
 pytest.importorskip("torch")
@@ -25,31 +24,6 @@ pytest.importorskip("nvtx")
 ROOT = Path(__file__).resolve().parents[1]
 FIELDS = ("step", "q_len", "kv_len", "flops", "bytes")
 GROUPS = [list(MODELS)[first::4] for first in range(4)]
-
-
-def under_nsys(folder: Path, program: list[str]) -> Path:
-    """Capture a program, and export it to SQLite."""
-    report = folder / "run"
-    done = subprocess.run(
-        [
-            str(NSYS),
-            "profile",
-            "--trace=nvtx",
-            "--sample=none",
-            "--cpuctxsw=none",
-            "--export=sqlite",
-            "-o",
-            report,
-            *program,
-        ],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert report.with_suffix(".sqlite").exists(), done.stdout[-2000:] + done.stderr[-2000:]
-    return report.with_suffix(".sqlite")
 
 
 @needs_nsys

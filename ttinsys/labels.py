@@ -34,6 +34,14 @@ LABELS = (
 )
 """Columns that come from annotation; null where a trace has none."""
 
+FAMILIES = {
+    "attention": labels.ATTENTION_ROLES,
+    "convolution": labels.CONVOLUTION_ROLES,
+    "linear": ("linear",),
+    "norms": ("group_norm", "layer_norm", "rms_norm"),
+}
+"""Roles that a reader takes together."""
+
 NAMES = tuple(column.name for column in LABELS)
 _OF_MODULE = ("role", "component", "class", "attention")
 _OF_STEP = ("step", "step_id", "phase")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ttinsys.render import FORMATS, PICTURES, Destination, OutputError, printable
+from ttinsys.render import FORMATS, PICTURES, SUFFIXES, Destination, OutputError, printable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -116,14 +116,7 @@ def output_options(command: Command, formats: Sequence[str] = FORMATS) -> Comman
     return _decorated(
         wrapped,
         click.option("--format", type=click.Choice(formats), help="Default: by the suffix of -o, else a table."),
-        click.option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            type=click.Path(path_type=Path),
-            help="Write here, not to standard output.",
-        ),
-        click.option("--force", is_flag=True, help="Replace FILE if it exists."),
+        *_FILE,
         click.option(
             "--rows",
             type=click.IntRange(min=0),
@@ -132,6 +125,26 @@ def output_options(command: Command, formats: Sequence[str] = FORMATS) -> Comman
             help="Rows of a table; 0 is all. Other formats hold all.",
         ),
     )
+
+
+def file_options(command: Command) -> Command:
+    """File, given to the command as one `destination`, for what has a form of its own."""
+
+    @wraps(command)
+    def wrapped(*args: Any, output: Path | None, force: bool, **kwargs: Any) -> Any:
+        destination = Destination("text", output, force)
+        check(destination)
+        return command(*args, destination=destination, **kwargs)
+
+    return _decorated(wrapped, *_FILE)
+
+
+_FILE = (
+    click.option(
+        "-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Write here, not to standard output."
+    ),
+    click.option("--force", is_flag=True, help="Replace FILE if it exists."),
+)
 
 
 def plot_option(command: Command) -> Command:
@@ -214,15 +227,15 @@ def collected(plans: Sequence[pl.LazyFrame]) -> list[pl.DataFrame]:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[None]:
-    """Say on standard error what is being worked on, where that is a terminal."""
+def progress(what: str) -> Iterator[Callable[[str], None]]:
+    """Say on standard error what is being worked on, where that is a terminal; gives what says the next thing."""
     if sys.stderr is None or not sys.stderr.isatty():
-        yield
+        yield lambda _: None
         return
     from rich.console import Console
 
-    with Console(stderr=True).status(what, spinner="line"):
-        yield
+    with Console(stderr=True).status(what, spinner="line") as status:
+        yield status.update
 
 
 def note(text: str) -> None:
@@ -244,6 +257,7 @@ def _paragraph(block: str) -> str:
 
 def _format_of(output: Path | None, formats: Sequence[str]) -> str:
     suffix = output.suffix.removeprefix(".").lower() if output else ""
+    suffix = SUFFIXES.get(suffix, suffix)
     if suffix in FORMATS and suffix not in formats:
         raise click.UsageError(f"{output}: there is no {suffix} of this: give --format {'|'.join(formats)}")
     return suffix if suffix in formats else formats[0]

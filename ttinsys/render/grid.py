@@ -6,7 +6,7 @@ import io
 import re
 import shutil
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import polars as pl
 
@@ -26,6 +26,9 @@ _LAST_WIDTH = 24
 _SCALES: dict[str, tuple[tuple[float, tuple[float, str, int]], ...]] = {
     "ns": ((1e11, (1e9, "s", 3)), (1e6, (1e6, "ms", 3)), (0, (1e3, "us", 3))),
     "B": ((2**30, (2**30, "GiB", 2)), (2**20, (2**20, "MiB", 2)), (2**10, (2**10, "KiB", 2)), (0, (1, "B", 0))),
+    "FLOP": ((1e12, (1e12, "TFLOP", 3)), (0, (1e9, "GFLOP", 3))),
+    "FLOP/s": ((1e12, (1e12, "TFLOP/s", 2)), (0, (1e9, "GFLOP/s", 2))),
+    "B/s": ((0, (1e9, "GB/s", 1)),),
 }
 """By unit: from which greatest value on it is shown by which divisor, under which name, to how many digits."""
 
@@ -86,18 +89,8 @@ def _grid(frame: pl.DataFrame, table: Table | None, tree: str | None, width: int
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    units = {column.name: column.unit for column in table.columns} if table else {}
-    names = list(frame.columns)
-    if tree is not None:
-        # The name, indented, says what depth and path say, in less room.
-        names = [name for name in names if name not in ("name", "depth", "path")] + ["name"]
-    scales = {name: scale for name in names if (scale := _scale(frame, name, units)) is not None}
-    columns = {name: _column(frame[name], units.get(name), scales.get(name)) for name in names}
-    # Names come from strangers: they are text, never markup, and never control the terminal.
-    columns = {name: (title, list(map(printable, texts))) for name, (title, texts) in columns.items()}
-    if tree is not None:
-        title, texts = columns["name"]
-        columns["name"] = title, ["  " * depth + text for depth, text in zip(frame["depth"], texts, strict=True)]
+    columns = {name: (title, texts) for name, title, texts, _ in cells(frame, table, tree)}
+    names = list(columns)
     widths = {name: max(map(cell_len, [title, *texts])) for name, (title, texts) in columns.items()}
     *others, last = names
     hidden: list[str] = []
@@ -112,6 +105,39 @@ def _grid(frame: pl.DataFrame, table: Table | None, tree: str | None, width: int
     for row in zip(*(columns[name][1] for name in [*others, last]), strict=True):
         grid.add_row(*map(Text, row))
     return grid, hidden
+
+
+class Cells(NamedTuple):
+    """A column as people read it: its name, heading and cells, and whether these are numbers."""
+
+    name: str
+    heading: str
+    texts: list[str]
+    numeric: bool
+
+
+def cells(frame: pl.DataFrame, table: Table | None = None, tree: str | None = None) -> list[Cells]:
+    """Columns in readable units, every name safe to print.
+
+    Args:
+        frame: the rows.
+        table: its declaration, for units.
+        tree: for rows that form a tree by `depth`: then the name, indented, says what depth and path say, in less room.
+    """
+    units = {column.name: column.unit for column in table.columns} if table else {}
+    names = list(frame.columns)
+    if tree is not None:
+        names = [name for name in names if name not in ("name", "depth", "path")] + ["name"]
+    scales = {name: scale for name in names if (scale := _scale(frame, name, units)) is not None}
+    found = []
+    for name in names:
+        heading, texts = _column(frame[name], units.get(name), scales.get(name))
+        # Names come from strangers: they are text, never markup, and never control the terminal.
+        texts = list(map(printable, texts))
+        if name == "name" and tree is not None:
+            texts = ["  " * depth + text for depth, text in zip(frame["depth"], texts, strict=True)]
+        found.append(Cells(name, heading, texts, frame[name].dtype.is_numeric()))
+    return found
 
 
 def _scale(frame: pl.DataFrame, name: str, units: dict[str, str | None]) -> tuple[float, str, int] | None:
@@ -142,7 +168,7 @@ def _column(values: pl.Series, unit: str | None, scale: tuple[float, str, int] |
         return f"{name} (%)", ["" if value is None else f"{100 * value:.1f}" for value in values]
     if scale is not None:
         factor, shown, digits = scale
-        heading = f"{name.removesuffix('_ns').removesuffix('_bytes')} ({shown})"
+        heading = f"{name.removesuffix('_ns').removesuffix('_bytes').removesuffix('_per_s')} ({shown})"
         return heading, ["" if value is None else f"{value / factor:,.{digits}f}" for value in values]
     if values.dtype.is_float():
         return name, ["" if value is None else f"{value:,.2f}" for value in values]

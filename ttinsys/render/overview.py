@@ -52,7 +52,7 @@ def _text(one: Overview, destination: Destination) -> str:
         _span(one),
         in_words(one.coverage),
         *(printable(note) for note in one.notes),
-        *(printable(_run(run)) for run in one.runs),
+        *(printable(said_of_run(run)) for run in one.runs),
     ]
     gpus = one.gpus.select("device_id", "name", "chip", "sm_count", "memory_bytes")
     sections = {
@@ -68,7 +68,7 @@ def _text(one: Overview, destination: Destination) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _run(run: dict[str, object]) -> str:
+def said_of_run(run: dict[str, object]) -> str:
     """An annotated run in a line: its own words, in its own order."""
     request = run.get("request")
     asked = [f"{value} {name}" for name, value in request.items()] if isinstance(request, dict) else []

@@ -1,0 +1,43 @@
+"""One page of everything: findings in words, figures, tables to search and sort; it needs no network to open.
+
+ttinsys report run.sqlite -o report.html
+ttinsys report eager.sqlite flash.sqlite compiled.sqlite -o report.html
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ttinsys.commands.options import (
+    each,
+    output_options,
+    progress,
+    selection_options,
+    trace_arguments,
+)
+
+if TYPE_CHECKING:
+    from ttinsys.render import Destination
+    from ttinsys.select import Selection
+
+
+@click.command()
+@trace_arguments
+@selection_options
+@partial(output_options, formats=("html",))
+def command(traces: tuple[Path, ...], nsys: str | None, selection: Selection, destination: Destination) -> None:
+    """See the module."""
+    from ttinsys.render import emit_text
+    from ttinsys.report.page import page
+    from ttinsys.select import select
+    from ttinsys.tables import apart
+
+    opened = [(str(path), select(trace, selection)) for path, trace in each(traces, nsys)]
+    names = apart([name for name, _ in opened])
+    with progress("reading") as say:
+        text = page(dict(zip(names, (trace for _, trace in opened), strict=True)), say)
+    emit_text(text, destination)
