@@ -35,10 +35,17 @@ class Labelled(TraceBuilder):
             self.mark(self.main, run_text(run), 0, domain=DOMAIN)
 
     def module(
-        self, name: str, role: str, cls: str = "", *, component: str = "denoiser", attention: str | None = None
+        self,
+        name: str,
+        role: str,
+        cls: str = "",
+        *,
+        component: str = "denoiser",
+        attention: str | None = None,
+        parameters: int = 0,
     ) -> None:
         """Describe a module; once, before or after its calls."""
-        label = ModuleLabel(name, role, cls or name.rpartition(".")[2], component, attention)
+        label = ModuleLabel(name, role, cls or name.rpartition(".")[2], component, attention, parameters)
         self.mark(self.main, module_text(label), 0, domain=DOMAIN)
 
     def call(

@@ -10,12 +10,17 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 from rich.cells import cell_len
 
 from parsers.schema import Column, Table
+from ttinsys.cli import main
 from ttinsys.render import Destination, OutputError, emit, emit_text, printable
-from ttinsys.render.grid import PIPE_WIDTH, brief, table_text
+from ttinsys.render.grid import PIPE_WIDTH, brief, shortened, table_text
+from ttinsys.render.markdown import escaped, markdown_text
 from ttinsys.render.output import write_to
+
+SAMPLE = Path(__file__).resolve().parents[1] / "sample_traces" / "synthetic-stable-diffusion.sqlite"
 
 TIMES = Table(
     "times",
@@ -105,6 +110,11 @@ def test_kernels_are_named_without_what_says_nothing() -> None:
     name = "void at::native::<unnamed>::copy<(int)4, std::array<char *, (unsigned long)2>>(anonymous namespace)::f"
     assert brief(name) == "copy<4, array<char *, 2>>f"
     assert brief("avoid") == "avoid"
+
+
+@pytest.mark.parametrize(("length", "shown"), [(10, "abcdefghij"), (9, "abcdef…ij"), (4, "ab…j"), (3, "ab…"), (1, "…")])
+def test_name_that_is_too_long_loses_its_middle(length: int, shown: str) -> None:
+    assert shortened("abcdefghij", length) == shown
 
 
 # Room
@@ -236,6 +246,74 @@ def test_wide_characters_are_cut_where_they_no_longer_fit(terminal: None) -> Non
     *_, row = lines(pl.DataFrame({"sum_ns": [5], "name": ["漢" * 100]}))
     assert row == f"   0.005  {'漢' * 24} …"
     assert cell_len(row) == 60
+
+
+# Markdown
+
+
+def markdown(frame: pl.DataFrame, rows: int = 0, tree: str | None = None) -> list[str]:
+    return markdown_text(frame, Destination("markdown", rows=rows), TIMES, tree).splitlines()
+
+
+def test_markdown_has_the_cells_of_the_terminal_and_all_columns() -> None:
+    frame = pl.DataFrame({"sum_ns": [5_000_000, None], "share": [0.5, 0.25], "none": [None, None], "name": ["a", None]})
+    assert markdown(frame) == [
+        "| sum (ms) | share (%) | name |",
+        "| ---: | ---: | :--- |",
+        "| 5.000 | 50.0 | a |",
+        "|  | 25.0 |  |",
+    ]
+    wide = pl.DataFrame({f"column_{n}": [n] for n in range(60)})
+    assert markdown(wide)[0].count("|") == 61
+
+
+def test_markdown_shows_the_rows_that_a_terminal_would_and_counts_the_rest() -> None:
+    assert markdown(TREE, rows=4, tree="sum_ns")[2:] == [
+        "| 0.100 | pipeline |",
+        "| 0.070 | &emsp;unet |",
+        "| 0.050 | &emsp;&emsp;attn |",
+        "| 0.030 | &emsp;vae |",
+        "",
+        "1 more rows: --rows 0 shows all, --format csv|json|parquet holds all",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("spatial_attention", "spatial_attention"),
+        ("unet.down_blocks.0", "unet.down_blocks.0"),
+        ("(no_range_open)", "(no_range_open)"),
+        ("", ""),
+        ("a<b>", "`a<b>`"),
+        ("*bold* _it_ ~x~", "`*bold* _it_ ~x~`"),
+        ("__init__", "`__init__`"),
+        ("@someone", "`@someone`"),
+        ("https://example.com", "`https://example.com`"),
+        ("see www.example.com", "`see www.example.com`"),
+        ("a`b``c", "```a`b``c```"),
+        ("`", "`` ` ``"),
+        ("a|b", "<code>a&#124;b</code>"),
+        ("<i>\\|", "<code>&#60;i&#62;&#92;&#124;</code>"),
+    ],
+)
+def test_names_are_no_markdown(text: str, shown: str) -> None:
+    assert escaped(text) == shown
+    (row,) = markdown(pl.DataFrame({"name": [text]}))[2:]
+    assert row == f"| {shown} |"
+
+
+def test_name_cannot_end_its_row() -> None:
+    names = pl.DataFrame({"name": ["a\n| b |", "\r\n", "x\u2028y"]})
+    assert len(markdown(names)) == 2 + 3
+
+
+def test_suffix_md_is_markdown(tmp_path: Path) -> None:
+    emit(TREE, Destination("markdown", tmp_path / "o.md"), table=TIMES, tree="sum_ns")
+    assert (tmp_path / "o.md").read_text() == markdown_text(TREE, Destination("markdown"), TIMES, "sum_ns")
+    done = CliRunner().invoke(main, ["layers", str(SAMPLE), "-o", str(tmp_path / "layers.md")])
+    assert done.exit_code == 0
+    assert (tmp_path / "layers.md").read_text().startswith("| instances | ops | self (us) |")
 
 
 # Where it goes

@@ -64,6 +64,7 @@ class Analysis:
         least: number of traces that it takes at least.
         verdict: from its result and options, the sentences for which the command ends with exit status 1.
         judged_by: options of the verdict, which the function does not take.
+        remarks: from its result, sentences that a reader must know before trusting it.
     """
 
     function: Callable[..., pl.LazyFrame]
@@ -75,6 +76,7 @@ class Analysis:
     least: int = 1
     verdict: Callable[..., list[str]] | None = None
     judged_by: tuple[Option, ...] = ()
+    remarks: Callable[[pl.DataFrame], list[str]] | None = None
 
     @property
     def name(self) -> str:
@@ -146,12 +148,13 @@ def analysis(
     least: int = 1,
     verdict: Callable[..., list[str]] | None = None,
     judged_by: tuple[Option, ...] = (),
+    remarks: Callable[[pl.DataFrame], list[str]] | None = None,
 ) -> Callable[[Callable[..., pl.LazyFrame]], Callable[..., pl.LazyFrame]]:
     """Register the decorated function; arguments as for `Analysis`."""
 
     def register(function: Callable[..., pl.LazyFrame]) -> Callable[..., pl.LazyFrame]:
         REGISTRY[function.__name__] = Analysis(
-            function, returns, options, tree, needs, across, least, verdict, judged_by
+            function, returns, options, tree, needs, across, least, verdict, judged_by, remarks
         )
         return function
 

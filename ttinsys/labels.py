@@ -22,6 +22,7 @@ LABELS = (
     Column("component", pl.String, "part of the pipeline, as `denoiser` or `vae`"),
     Column("class", pl.String, "class of the module, or name of the function"),
     Column("attention", pl.String, "role of the attention that it is or is part of; null outside"),
+    Column("parameters", pl.Int64, "of the module, with those of the modules in it"),
     Column("step", pl.Int64, "denoising step, decoded token or parallel-decoding iteration around it, from 0"),
     Column("step_id", pl.Int64, "RangeId of that step's range: the number starts over with every run"),
     Column("phase", pl.String, "`prefill` or `decode`, of an autoregressive step"),
@@ -34,16 +35,26 @@ LABELS = (
 )
 """Columns that come from annotation; null where a trace has none."""
 
+ATTENTION_ROLES, CONVOLUTION_ROLES = labels.ATTENTION_ROLES, labels.CONVOLUTION_ROLES
+DOMAIN = labels.DOMAIN
+"""NVTX domain of annotated ranges."""
+
 FAMILIES = {
-    "attention": labels.ATTENTION_ROLES,
-    "convolution": labels.CONVOLUTION_ROLES,
+    "attention": ATTENTION_ROLES,
+    "convolution": CONVOLUTION_ROLES,
     "linear": ("linear",),
     "norms": ("group_norm", "layer_norm", "rms_norm"),
 }
 """Roles that a reader takes together."""
 
 NAMES = tuple(column.name for column in LABELS)
-_OF_MODULE = ("role", "component", "class", "attention")
+_OF_MODULE = {
+    "role": pl.String(),
+    "component": pl.String(),
+    "class": pl.String(),
+    "attention": pl.String(),
+    "parameters": pl.Int64(),
+}
 _OF_STEP = ("step", "step_id", "phase")
 _OF_CALL = ("q_len", "kv_len", "heads", "dtype", "flops", "bytes")
 _DOMAIN = ("process", "domain_id")
@@ -117,11 +128,11 @@ def _modules(said: pl.DataFrame) -> pl.DataFrame:
     """What is said of modules: one row per process, domain and name; the last counts."""
     texts = said.select("text").unique(maintain_order=True)
     rows = [
-        (text, label.name, label.role, label.component, label.cls, label.attention)
+        (text, label.name, label.role, label.component, label.cls, label.attention, _countable(label.parameters))
         for text in texts["text"]
         if (label := labels.parse_module(text)) is not None
     ]
-    schema = dict.fromkeys(("text", "name", *_OF_MODULE), pl.String())
+    schema = {"text": pl.String(), "name": pl.String(), **_OF_MODULE}
     parsed = pl.DataFrame(rows, schema=schema, orient="row")
     return (
         said.select(*_DOMAIN, "text")
@@ -129,6 +140,11 @@ def _modules(said: pl.DataFrame) -> pl.DataFrame:
         .unique([*_DOMAIN, "name"], keep="last")
         .drop("text")
     )
+
+
+def _countable(number: int) -> int | None:
+    """A number, where it is one that a column of integers holds: a stranger may have written it."""
+    return number if 0 <= number < 1 << 63 else None
 
 
 def _values(said: pl.DataFrame) -> pl.DataFrame:

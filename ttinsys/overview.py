@@ -60,16 +60,16 @@ class Overview:
     notes: tuple[str, ...]
 
 
-def overview(trace: Trace, tables: Mapping[str, pl.LazyFrame] | None = None) -> Overview:
+def overview(trace: Trace, read: Mapping[str, pl.LazyFrame] | None = None) -> Overview:
     """Look at all of a trace once.
 
     Args:
         trace: an opened trace.
-        tables: its `ops` and `ranges`, where they have been read already.
+        read: its `ops` and `ranges`, where they have been read already.
     """
-    tables = tables or {"ops": attribute(trace), "ranges": ranges(trace)}
+    read = read or {"ops": attribute(trace), "ranges": ranges(trace)}
     used = ("kind", "device", "stream", "start_ns", "end_ns", "duration_ns", *_ATTRIBUTION)
-    ops, nested = tables["ops"].select(used).cache(), tables["ranges"].cache()
+    ops, nested = read["ops"].select(used).cache(), read["ranges"].cache()
     timed = ("kernels", "memcpys", "memsets", "graph_launches", "api_calls", "nvtx_events")
     spans = pl.concat([getattr(trace, name).select(pl.col("start_ns").min(), pl.col("end_ns").max()) for name in timed])
     counts = [getattr(trace, name).select(pl.len()) for name in TABLES]

@@ -74,7 +74,7 @@ def command_of(name: str) -> click.Command:
             if not there.item():
                 raise Lacking(f"{of_trace} {need.lacking}")
         # A column that says the same in every row tells a person nothing.
-        shown = result.drop("trace", strict=False) if len(paths) == _ONE and destination.format == "table" else result
+        shown = result.drop("trace", strict=False) if len(paths) == _ONE and destination.for_people else result
         if plot is not None:
             from ttinsys.figures import draw, save
 
@@ -82,6 +82,8 @@ def command_of(name: str) -> click.Command:
         emit(shown, destination, table=analysis.returns, tree=analysis.tree)
         for path, count in zip(paths, counts, strict=True):
             note(f"{path}: {in_words(count, filtered=bool(selection))}")
+        for sentence in analysis.remarks(result) if analysis.remarks is not None else ():
+            note(sentence)
         if analysis.verdict is not None:
             sentences = analysis.verdict(result, **judged)
             for sentence in sentences:
@@ -108,7 +110,7 @@ def _own_options(options: tuple[Option, ...]) -> Callable[[Command], Command]:
                 default=option.default,
                 multiple=option.multiple,
                 help=option.help,
-                show_default=bool(option.choices),
+                show_default=option.default not in (None, False, ()),
             )(command)
         return command
 

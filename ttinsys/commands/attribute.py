@@ -32,9 +32,7 @@ def command(traces: tuple[Path, ...], nsys: str | None, selection: Selection, de
     frames = [(path, attribute(select(trace, selection)).cache()) for path, trace in each(traces, nsys)]
     ops, *counts = together(frames, [coverage(frame) for _, frame in frames])
     # A line of a terminal holds the answer; the other formats hold all columns.
-    shown = (
-        ops.select(name for name in ("trace", *_SHOWN) if name in ops.columns) if destination.format == "table" else ops
-    )
+    shown = ops.select(name for name in ("trace", *_SHOWN) if name in ops.columns) if destination.for_people else ops
     emit(shown, destination, table=OPS)
     for path, count in zip(traces, counts, strict=True):
         note(f"{path}: {in_words(count, filtered=bool(selection))}")

@@ -31,13 +31,15 @@ if TYPE_CHECKING:
 @partial(output_options, formats=("html",))
 def command(traces: tuple[Path, ...], nsys: str | None, selection: Selection, destination: Destination) -> None:
     """See the module."""
+    from ttinsys.figures.style import shortened
     from ttinsys.render import emit_text
     from ttinsys.report.page import page
     from ttinsys.select import select
     from ttinsys.tables import apart
 
     opened = [(str(path), select(trace, selection)) for path, trace in each(traces, nsys)]
-    names = apart([name for name, _ in opened])
+    # A page is passed on: where its traces lay on this machine is nobody's business.
+    names = apart(shortened([name for name, _ in opened]))
     with progress("reading") as say:
         text = page(dict(zip(names, (trace for _, trace in opened), strict=True)), say)
     emit_text(text, destination)

@@ -122,13 +122,17 @@ def configured(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
 
 
 def short(traces: pl.Series) -> pl.Series:
-    """Names of traces without the folders that all share and without what an export adds, for legends."""
+    """Names of traces as `shortened` has them, for legends."""
     names = traces.unique(maintain_order=True).drop_nulls().to_list()
+    return traces.replace(dict(zip(names, shortened(names), strict=True)))
+
+
+def shortened(names: Sequence[str]) -> list[str]:
+    """Names of traces without the folders that all share, and without what an export adds where that tells nothing."""
     common = os.path.commonpath([os.path.dirname(name) for name in names]) if names else ""  # noqa: PTH120
-    said = {name: _stem(name[len(common) :].lstrip("/") if common else name) for name in names}
-    if len(set(said.values())) < len(names):
-        said = {name: name for name in names}
-    return traces.replace(said)
+    own = [name[len(common) :].lstrip("/") for name in names]
+    stems = [_stem(name) for name in own]
+    return stems if len(set(stems)) == len(set(names)) else own
 
 
 def _stem(name: str) -> str:

@@ -8,14 +8,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ttinsys.render.output import FORMATS, PICTURES, Destination, OutputError, emit_text, printable, write_to
+from ttinsys.render.output import (
+    FORMATS,
+    PICTURES,
+    SUFFIXES,
+    Destination,
+    OutputError,
+    emit_text,
+    printable,
+    write_to,
+)
 
 if TYPE_CHECKING:
     import polars as pl
 
     from parsers.schema import Table
 
-__all__ = ["FORMATS", "PICTURES", "Destination", "OutputError", "emit", "emit_text", "printable", "write_to"]
+__all__ = [
+    "FORMATS",
+    "PICTURES",
+    "SUFFIXES",
+    "Destination",
+    "OutputError",
+    "emit",
+    "emit_text",
+    "printable",
+    "write_to",
+]
 
 
 def emit(frame: pl.DataFrame, destination: Destination, *, table: Table | None = None, tree: str | None = None) -> None:
@@ -36,6 +55,10 @@ def emit(frame: pl.DataFrame, destination: Destination, *, table: Table | None =
         write_to(destination, frame.write_csv)
     elif destination.format == "json":
         write_to(destination, lambda file: file.write(frame.write_json().encode() + b"\n"))
+    elif destination.format == "markdown":
+        from ttinsys.render.markdown import markdown_text
+
+        emit_text(markdown_text(frame, destination, table, tree), destination)
     else:
         from ttinsys.render.grid import table_text
 

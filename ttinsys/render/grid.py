@@ -46,9 +46,7 @@ def table_text(
     """
     from rich.console import Console
 
-    # A column without a value says nothing to a person.
-    valued = [column.name for column in frame if frame.is_empty() or column.null_count() < frame.height]
-    shown = _chosen(frame.select(valued), destination.rows, tree)
+    shown = chosen(valued(frame), destination.rows, tree)
     to_terminal = destination.path is None and sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if to_terminal else PIPE_WIDTH
     text = io.StringIO()
@@ -65,13 +63,23 @@ def table_text(
     console.print(grid)
     if hidden:
         console.print(f"no room for {', '.join(hidden)}: a wider terminal shows more")
-    if shown.height < frame.height:
-        rest = f"{frame.height - shown.height:,} more rows"
-        console.print(f"{rest}: --rows 0 shows all, --format csv|json|parquet holds all")
+    if rest := rest_of_rows(frame, shown):
+        console.print(rest)
     return text.getvalue()
 
 
-def _chosen(frame: pl.DataFrame, rows: int, tree: str | None) -> pl.DataFrame:
+def valued(frame: pl.DataFrame) -> pl.DataFrame:
+    """The columns that have a value: one without any says nothing to a person."""
+    return frame.select(column.name for column in frame if frame.is_empty() or column.null_count() < frame.height)
+
+
+def rest_of_rows(frame: pl.DataFrame, shown: pl.DataFrame) -> str:
+    """What to say of the rows of a frame that are not shown; nothing where all are."""
+    rest = frame.height - shown.height
+    return f"{rest:,} more rows: --rows 0 shows all, --format csv|json|parquet holds all" if rest else ""
+
+
+def chosen(frame: pl.DataFrame, rows: int, tree: str | None) -> pl.DataFrame:
     """The rows that a person sees first; of a tree, those with the greatest totals, whose ancestors' are no less."""
     if rows <= 0 or frame.height <= rows:
         return frame
@@ -182,6 +190,14 @@ def _column(values: pl.Series, unit: str | None, scale: tuple[float, str, int] |
 def brief(kernel: str) -> str:
     """A kernel's name without what says nothing, so that what tells it from others has room."""
     return _NOISE.sub("", kernel)
+
+
+def shortened(text: str, length: int) -> str:
+    """Text of at most so many characters: what is too long loses its middle, as both ends of a name tell."""
+    if len(text) <= length:
+        return text
+    end = (length - 1) // 3
+    return f"{text[: length - 1 - end]}…{text[len(text) - end :]}"
 
 
 _NOISE = re.compile(

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-FORMATS = ("table", "csv", "json", "parquet")
+FORMATS = ("table", "markdown", "csv", "json", "parquet")
 """What `--format` takes."""
+
+SUFFIXES = {"md": "markdown"}
+"""Formats whose files end in another name than theirs."""
 
 PICTURES = ("svg", "png", "pdf", "html", "json")
 """What `--plot` writes, by the suffix; JSON is the Vega-Lite specification."""
@@ -37,6 +40,11 @@ class Destination:
     path: Path | None = None
     force: bool = False
     rows: int = 50
+
+    @property
+    def for_people(self) -> bool:
+        """Whether it shows scaled numbers and the first rows, rather than all there is."""
+        return self.format in ("table", "markdown")
 
     def check(self) -> None:
         """Raise `OutputError` now for what would fail after the work is done."""

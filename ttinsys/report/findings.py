@@ -12,6 +12,7 @@ import polars as pl
 from ttinsys.analysis import find
 from ttinsys.coverage import share
 from ttinsys.labels import FAMILIES
+from ttinsys.needs import present
 from ttinsys.render.grid import brief
 
 Tables = Mapping[str, pl.LazyFrame]
@@ -25,9 +26,9 @@ def findings(tables: Tables) -> list[str]:
     """
     ops = tables["ops"].select("duration_ns").collect()
     if ops.is_empty():
-        return ["No GPU activity: nothing here was timed on a GPU."]
+        return ["No GPU activity: nothing here was timed on a GPU.", *_lengths(tables, 0)]
     whole = int(ops["duration_ns"].sum())
-    said = (_families, _components, _slowest_layer, _slowest_kernel)
+    said = (_families, _components, _slowest_layer, _slowest_kernel, _attention, _lengths, _limits, _idle)
     return [sentence for tell in said for sentence in tell(tables, whole)]
 
 
@@ -51,12 +52,13 @@ def _families(tables: Tables, whole: int) -> Iterator[str]:
         .sort("sum_ns", descending=True)
     )
     parts = [f"{family} {share(ns, whole)}" for family, ns in grouped.iter_rows()]
-    both = roles.filter(pl.col("role").is_in([*FAMILIES["attention"]]))["sum_ns"].sum()
-    with_projections = _result("breakdown", tables, projections="attention")
-    all_of_it = with_projections.filter(pl.col("role").is_in([*FAMILIES["attention"]]))["sum_ns"].sum()
+    own, all_of_it = (
+        int(frame.filter(pl.col("role").is_in(FAMILIES["attention"]))["sum_ns"].sum())
+        for frame in (roles, _result("breakdown", tables, projections="attention"))
+    )
     yield f"Of the GPU time, {_listed(parts)}."
-    if all_of_it > both:
-        yield f"Attention is {share(both, whole)} without its projections, and {share(all_of_it, whole)} with them."
+    if all_of_it > own:
+        yield f"Attention is {share(own, whole)} without its projections, and {share(all_of_it, whole)} with them."
 
 
 def _components(tables: Tables, whole: int) -> Iterator[str]:
@@ -75,15 +77,72 @@ def _slowest_layer(tables: Tables, whole: int) -> Iterator[str]:
 
 def _slowest_kernel(tables: Tables, whole: int) -> Iterator[str]:
     kernel, instances, ns = _result("kernels", tables).select("kernel", "instances", "sum_ns").row(0)
-    yield f"The slowest kernel is {brief(kernel)}: {_ms(ns)} in {instances:,} executions, {share(ns, whole)} of all."
+    name = brief(kernel)
+    name = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+    yield f"The slowest kernel is {name}: {_ms(ns)} in {instances:,} executions, {share(ns, whole)} of all."
 
 
-def _ms(ns: float) -> str:
-    return f"{ns / 1e6:,.3f} ms"
+def _attention(tables: Tables, _: int) -> Iterator[str]:
+    """Temporal against spatial, where a model has both."""
+    if not _has(tables, "attention"):
+        return
+    temporal = _result("attention", tables).filter(
+        pl.col("role") == "temporal_attention", pl.col("time_ratio").is_not_null()
+    )
+    for row in temporal.iter_rows(named=True):
+        sentence = (
+            f"Temporal attention of the {row['component']} takes {row['time_ratio']:.2f} times the time of spatial "
+            f"attention with its projections and copies, and {row['core_time_ratio']:.2f} times in the core"
+        )
+        if row["core_flops_ratio"]:
+            sentence += f", which has {1 / row['core_flops_ratio']:.1f} times fewer FLOPs"
+        yield f"{sentence}."
 
 
-def _listed(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+def _lengths(tables: Tables, _: int) -> Iterator[str]:
+    """How far lengths of self-attention range within a step."""
+    if not _has(tables, "lengths"):
+        return
+    steps = _result("lengths", tables, by="step").filter(pl.col("times") > 1)
+    widest = steps.sort("times", descending=True).unique("component", keep="first", maintain_order=True)
+    for row in widest.iter_rows(named=True):
+        where = "within a step" if row["step"] is not None else "within a run"
+        yield (
+            f"Sequence lengths of the {row['component'] or 'pipeline'} go from {row['smallest']:,} to "
+            f"{row['largest']:,} {where}: {row['times']:.0f} times, and up to {row['adjacent']:.0f} times from one "
+            "level to the next."
+        )
+
+
+def _limits(tables: Tables, _: int) -> Iterator[str]:
+    """What the arithmetic units achieved, and what most of the time is bound by."""
+    if not _has(tables, "roofline"):
+        return
+    for row in _result("roofline", tables, by="model").filter(pl.col("mfu").is_not_null()).iter_rows(named=True):
+        yield (
+            f"Annotated layers reach {row['flops_per_s'] / 1e12:,.1f} TFLOP/s, {row['mfu']:.1%} of the GPU's peak, and "
+            f"move at least {row['bytes_per_s'] / 1e9:,.0f} GB/s, {row['bandwidth_share']:.1%} of its bandwidth."
+        )
+
+
+def _idle(tables: Tables, _: int) -> Iterator[str]:
+    """How long each device idles, and what for."""
+    for row in _result("gaps", tables, by="trace").iter_rows(named=True):
+        idle, span = row["idle_ns"], row["span_ns"]
+        if span:
+            why = max(("cpu", "launch", "sync", "latency", "unknown"), key=lambda kind: row[f"{kind}_ns"])
+            most = f", most of it {_WAITS[why]}" if idle else ""
+            between = f"the {_ms(span)} from its first to its last operation"
+            yield f"GPU {row['device']} idles {share(idle, span)} of {between}{most}."
+
+
+_WAITS = {
+    "cpu": "because the CPU had nothing launched and was in no CUDA call",
+    "launch": "during CUDA calls, launches above all",
+    "sync": "until a CUDA call returned that had begun while the GPU was at work",
+    "latency": "although the next operation had been launched",
+    "unknown": "before operations whose launch is not in the capture",
+}
 
 
 def comparison(tables: Mapping[str, Tables]) -> list[str]:
@@ -92,4 +151,47 @@ def comparison(tables: Mapping[str, Tables]) -> list[str]:
     Args:
         tables: by the name of the trace and of the table.
     """
-    return []
+    analysis = find("speedup")
+    if not all(present(need, of).collect().item() for of in tables.values() for need in analysis.needs):
+        return []
+    frame = analysis.of(tables).collect()
+    return [sentence for _, of in frame.group_by("trace", maintain_order=True) for sentence in _compared(of)]
+
+
+def _compared(of: pl.DataFrame) -> Iterator[str]:
+    """The speedup of one trace, and where its gain came from."""
+    row = of.row(0, named=True)
+    trace, baseline = row["trace"], row["baseline"]
+    if row["unfair"] is not None:
+        yield f"{trace} cannot be compared with {baseline}: {row['unfair']}."
+        return
+    speedups = dict(of.filter(pl.col("level") == "end_to_end").select("part", "speedup").iter_rows())
+    if speedups["span"] is not None and speedups["busy"] is not None:
+        yield (
+            f"{trace} is {speedups['span']:.2f} times as fast as {baseline} from the first operation to the last, "
+            f"{speedups['busy']:.2f} times in the time that the GPU is busy."
+        )
+    roles = of.filter(pl.col("level") == "role", pl.col("gain").abs() > _WORTH_TELLING).sort("gain", descending=True)
+    parts = [f"{part} {gain:+.1%}" for part, gain in roles.select("part", "gain").head(4).iter_rows()]
+    if parts:
+        yield f"Saved of the GPU time of {baseline}: {_listed(parts)}."
+
+
+_LONGEST = 90
+"""Characters of a kernel's name in a sentence."""
+
+_WORTH_TELLING = 0.005
+"""Share of the baseline's time below which a change of a role is not told."""
+
+
+def _has(tables: Tables, name: str) -> bool:
+    """Whether a trace has what an analysis needs."""
+    return all(present(need, tables).collect().item() for need in find(name).needs)
+
+
+def _ms(ns: float) -> str:
+    return f"{ns / 1e6:,.3f} ms"
+
+
+def _listed(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from parsers import Trace
+from parsers.schema import Table
 from ttinsys.analysis import Analysis, find
 from ttinsys.needs import present
 from ttinsys.overview import Overview, overview
@@ -19,19 +20,23 @@ Tables = Mapping[str, pl.LazyFrame]
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A view of one trace, or of all at once.
+    """A table on the page: of one trace, or of all at once.
 
     Args:
-        analysis: what was asked.
+        name: of the analysis, and of its figure.
+        returns: what its columns mean.
         trace: name of the trace; None where all were taken at once.
         frame: the result; empty where something is lacking.
         lacking: why there is no result, a sentence per trace; empty where there is one.
+        tree: whether its rows form a tree by `depth`.
     """
 
-    analysis: Analysis
+    name: str
+    returns: Table
     trace: str | None
     frame: pl.DataFrame
     lacking: tuple[str, ...] = ()
+    tree: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +58,18 @@ class Gathered:
         if analysis.across:
             sound = {name: tables for name, tables in self.tables.items() if not lacking[name]}
             said = tuple(sentence for sentence in lacking.values() if sentence)
-            if len(sound) >= analysis.least:
-                yield Shown(analysis, None, analysis.of(sound, **view.options).collect(), said)
-            else:
-                yield Shown(analysis, None, pl.DataFrame(schema=analysis.returns.schema), said)
+            yield self._result(analysis, view, sound if len(sound) >= analysis.least else {}, None, said)
             return
         for name, tables in self.tables.items():
-            if sentence := lacking[name]:
-                yield Shown(analysis, name, pl.DataFrame(schema=analysis.returns.schema), (sentence,))
-            else:
-                yield Shown(analysis, name, analysis.of({name: tables}, **view.options).collect())
+            said = (lacking[name],) if lacking[name] else ()
+            yield self._result(analysis, view, {} if said else {name: tables}, name, said)
+
+    def _result(
+        self, analysis: Analysis, view: View, of: Mapping[str, Tables], trace: str | None, lacking: tuple[str, ...]
+    ) -> Shown:
+        empty = pl.DataFrame(schema=analysis.returns.schema)
+        frame = analysis.of(of, **view.options).collect() if of else empty
+        return Shown(analysis.name, analysis.returns, trace, frame, lacking, tree=analysis.tree is not None)
 
     def lacking(self, analysis: Analysis, name: str) -> str:
         """What a trace lacks for an analysis, in a sentence; empty where it lacks nothing."""

@@ -84,8 +84,8 @@ def icicle(layers: pl.DataFrame, id: str) -> str:
         layers: `LAYERS`, all levels.
         id: of the element that holds its data.
     """
-    kept = layers.filter(pl.col("total_ns") >= _NARROWEST * layers.filter(pl.col("depth") == 0)["total_ns"].sum())
-    kept = kept.filter(pl.col("total_ns") > 0)
+    whole = int(layers.filter(pl.col("depth") == 0)["total_ns"].sum())
+    kept = layers.filter(pl.col("total_ns") > 0, pl.col("total_ns") >= _NARROWEST * whole)
     roles = sorted({role for role in kept["role"] if role in ROLES})
     data = {
         "names": [printable(name) for name in kept["name"]],

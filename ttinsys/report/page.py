@@ -74,7 +74,7 @@ def _findings(of: Gathered) -> str:
 
 
 def _section(section: Section, of: Gathered) -> str:
-    views = "".join(_view(view, of, section.id) for view in section.views)
+    views = "".join(_view(view, of) for view in section.views)
     if section.id == "layers":
         views = _icicles(of) + views
     return f'<h2 id="{section.id}">{html.text(section.title)}</h2><p class="lead">{html.text(section.lead)}</p>{views}'
@@ -91,7 +91,7 @@ def _icicles(of: Gathered) -> str:
     return "".join(trees)
 
 
-def _view(view: View, of: Gathered, section: str) -> str:
+def _view(view: View, of: Gathered) -> str:
     heading = f"<h3>{html.text(view.heading)}</h3>" if view.heading else ""
     return heading + "".join(_shown(view, shown, several=len(of.tables) > 1) for shown in of.shown(view))
 
@@ -108,11 +108,10 @@ def _shown(view: View, shown: Shown, *, several: bool) -> str:
         except NothingToDraw:
             picture = ""
     listed = shown.frame.drop("trace", strict=False) if not several or shown.trace is not None else shown.frame
-    tree = shown.analysis.tree is not None
     table = (
         html.table(
-            listed, shown.analysis.returns, title=view.heading or view.analysis, rows=view.rows,
-            unfolded=view.open, tree=tree,
+            listed, shown.returns, title=view.heading or view.analysis, rows=view.rows,
+            unfolded=view.open, tree=shown.tree,
         )
         if view.table
         else ""

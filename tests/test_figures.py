@@ -1,0 +1,257 @@
+"""Figures: every analysis draws its own table, in every format, and no name that a stranger chose can break out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import polars as pl
+import pytest
+
+import parsers
+from tests.build import TraceBuilder
+from ttinsys import figures
+from ttinsys.analyses.layers import LAYERS
+from ttinsys.analysis import find, names
+from ttinsys.figures import draw, save, specification, svg
+from ttinsys.figures.style import ABSENT, COLOURS, NothingToDraw
+from ttinsys.needs import present
+from ttinsys.render import PICTURES, Destination
+from ttinsys.tables import tables_of
+
+SAMPLES = Path(__file__).resolve().parents[1] / "sample_traces"
+SAMPLE = SAMPLES / "simulated-stable-diffusion-h200_pqtdir"
+SYNTHETIC = SAMPLES / "synthetic-stable-diffusion.sqlite"
+OF_COMMANDS = {"cache", "taxonomy"}
+"""Figures of tables that come from no trace: their own tests draw them."""
+DRAWN = sorted({*figures.names()} - OF_COMMANDS)
+STARTS = {"svg": b"<svg", "png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-", "html": b"<!DOCTYPE html>", "json": b"{"}
+HOSTILE = [
+    "</script><script>alert(1)</script>",
+    "a<b>&amp;\"'`|",
+    "\x00\x1b[31m\u2028\u202e",
+    "x" * 3000,
+    "datum.y}${1}",
+]
+
+each_figure = pytest.mark.parametrize("name", DRAWN)
+
+
+@cache
+def sampled(name: str) -> alt.TopLevelMixin | None:
+    """The figure of the sample, or of two captures where it compares; None where these have nothing to draw."""
+    analysis = find(name)
+    for pair in ((SAMPLE, SYNTHETIC), (SAMPLE, SAMPLE)):
+        of = {str(number): tables_of(parsers.load(path)) for number, path in enumerate(pair[: analysis.least])}
+        if not all(present(need, tables).collect().item() for tables in of.values() for need in analysis.needs):
+            continue
+        try:
+            return draw(name, analysis.of(of).collect())
+        except (parsers.TraceError, NothingToDraw):
+            continue
+    return None
+
+
+def figure(name: str) -> alt.TopLevelMixin:
+    chart = sampled(name)
+    if chart is None:
+        pytest.skip(f"the samples have nothing for {name}")
+    return chart
+
+
+def rows(chart: Any) -> list[list[dict[str, Any]]]:
+    """The tables of a specification."""
+    return list(specification(chart)["datasets"].values())
+
+
+def test_every_figure_is_of_an_analysis_and_every_analysis_has_one() -> None:
+    assert {*figures.names()} == {*names(), *OF_COMMANDS}
+
+
+@each_figure
+def test_figure_is_drawn_in_every_format(name: str, tmp_path: Path) -> None:
+    chart = figure(name)
+    assert set(STARTS) == set(PICTURES)
+    for format, start in STARTS.items():
+        path = tmp_path / f"{name}.{format}"
+        save(chart, Destination(format, path))
+        assert path.read_bytes().startswith(start)
+    page = (tmp_path / f"{name}.html").read_text()
+    # One page, whole: nothing in it is fetched.
+    outside, _, _ = page.partition("<script")
+    assert not re.search(r"\b(src|href)\s*=|@import|url\(", outside)
+    assert not re.search(r"""\b(import|fetch|XMLHttpRequest)\s*\(?\s*["'`]https?:""", page)
+    assert not re.search(r"""<(script|link|img|iframe)\b[^>]*(src|href)=["']?http""", page)
+    assert json.loads((tmp_path / f"{name}.json").read_text())["$schema"].startswith("https://vega.github.io/")
+
+
+@each_figure
+def test_table_without_rows_draws_nothing_and_says_so(name: str) -> None:
+    with pytest.raises(NothingToDraw, match=f"--plot: {name} has no row to draw"):
+        draw(name, find(name).returns.empty().collect())
+
+
+@each_figure
+def test_role_operator_and_part_have_their_colour_in_every_figure(name: str) -> None:
+    for field, domain, colours in scales(specification(figure(name))):
+        for value, colour in zip(domain, colours, strict=True):
+            if value in COLOURS[field]:
+                assert colour == COLOURS[field][value], (field, value)
+            elif str(value).startswith("("):
+                assert colour == ABSENT
+
+
+def scales(node: Any) -> list[tuple[str, list[Any], list[str]]]:
+    """Field, values and colours of each scale of colours in a specification."""
+    if isinstance(node, list):
+        return [scale for part in node for scale in scales(part)]
+    if not isinstance(node, dict):
+        return []
+    found = [scale for part in node.values() for scale in scales(part)]
+    scale = node.get("scale")
+    if node.get("field") in COLOURS and isinstance(scale, dict) and "range" in scale and "domain" in scale:
+        found.append((node["field"], scale["domain"], scale["range"]))
+    return found
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> parsers.Trace:
+    t = TraceBuilder()
+    main = t.thread()
+    for number, name in enumerate(HOSTILE):
+        at = 100 * number
+        t.range(main, name, at, at + 90)
+        t.kernel(main, name, launch=(at + 10, at + 11), gpu=(at + 20, at + 80))
+    return t.load(tmp_path_factory.mktemp("hostile"))
+
+
+@pytest.mark.parametrize("name", ["breakdown", "kernels", "layers", "ranges"])
+def test_names_of_strangers_cannot_leave_the_page(name: str, hostile: parsers.Trace, tmp_path: Path) -> None:
+    chart = draw(name, find(name).run(hostile).collect())
+    for format in PICTURES:
+        save(chart, Destination(format, tmp_path / f"x.{format}"))
+    page = (tmp_path / "x.html").read_text()
+    # Of what ends a script, and of what makes its end not count, there is what the page has of its own.
+    plain = tmp_path / "plain.html"
+    save(alt.Chart(pl.DataFrame({"x": [1]})).mark_bar().encode(x="x:Q"), Destination("html", plain))
+    for tag in ("</script", "<script", "<!--"):
+        assert page.lower().count(tag) == plain.read_text().lower().count(tag), tag
+    drawn = svg(chart)
+    assert "<script" not in drawn
+    assert "\x00" not in drawn
+    assert "\x1b" not in drawn
+
+
+# The icicle
+
+
+def layers_of(rows: Sequence[tuple[str, int, int, str | None]]) -> pl.DataFrame:
+    """A table of layers: name, depth, total and role; no path, as for none of them one is needed."""
+    frame = pl.DataFrame(rows, schema=["name", "depth", "total_ns", "role"], orient="row")
+    return frame.select(
+        pl.col(column.name).cast(column.dtype)
+        if column.name in frame.columns
+        else (pl.col("total_ns") if column.name == "self_ns" else pl.lit(None)).cast(column.dtype).alias(column.name)
+        for column in LAYERS.columns
+    )
+
+
+def boxes(frame: pl.DataFrame) -> list[tuple[int, float, float, str]]:
+    """Depth, left and right end in ms, and name of each box of an icicle."""
+    data = max(rows(draw("layers", frame)), key=len)
+    return [(row["depth"], row["from"], row["to"], row["name"]) for row in data]
+
+
+def test_layer_lies_below_the_one_around_it_and_beside_its_siblings() -> None:
+    frame = layers_of(
+        [
+            ("unet", 0, 70_000_000, "other"),
+            ("attn", 1, 40_000_000, "spatial_attention"),
+            ("core", 2, 30_000_000, "spatial_attention"),
+            ("conv", 1, 20_000_000, "spatial_conv"),
+            ("vae", 0, 20_000_000, "other"),
+            ("conv", 1, 5_000_000, "spatial_conv"),
+            ("(no_range_open)", 0, 10_000_000, None),
+        ]
+    )
+    assert sorted(boxes(frame)) == [
+        (0, 0, 70, "unet"),
+        (0, 70, 90, "vae"),
+        (0, 90, 100, "(no_range_open)"),
+        (1, 0, 40, "attn"),
+        (1, 40, 60, "conv"),
+        (1, 70, 75, "conv"),
+        (2, 0, 30, "core"),
+    ]
+
+
+def test_layers_too_small_to_be_seen_are_one_box_of_their_time() -> None:
+    # Of 560 pixels for 1 s, a pixel is 1.8 ms.
+    small = [("small", 1, 1_000_000, "linear") for _ in range(100)]
+    frame = layers_of([("unet", 0, 900_000_000, "other"), ("attn", 1, 500_000_000, "linear"), *small,
+                       ("vae", 0, 100_000_000, "other")])  # fmt: skip
+    assert sorted(boxes(frame)) == [
+        (0, 0, 900, "unet"),
+        (0, 900, 1000, "vae"),
+        (1, 0, 500, "attn"),
+        (1, 500, 600, "…"),
+    ]
+
+
+def test_icicle_has_at_most_400_boxes_and_loses_no_time() -> None:
+    wide = [row for n in range(300) for row in (("block", 0, 3_000_000, "other"), ("conv", 1, 2_000_000, "linear"))]
+    found = boxes(layers_of(wide))
+    assert len(found) <= 400
+    assert sum(end - start for depth, start, end, _ in found if depth == 0) == pytest.approx(900)
+
+
+def test_several_traces_are_told_apart() -> None:
+    frame = find("layers").run(parsers.load(SAMPLE), parsers.load(SYNTHETIC))
+    chart = specification(draw("layers", frame.collect()))
+    assert [part["title"]["text"] for part in chart["vconcat"]] == ["0", "1"]
+
+
+# Bars
+
+
+def test_kernels_beyond_the_first_25_are_one_bar(tmp_path: Path) -> None:
+    t = TraceBuilder()
+    main = t.thread()
+    for number in range(30):
+        t.kernel(
+            main,
+            f"k{number}<(int)4>(float *)",
+            launch=(number, number),
+            gpu=(1000 * number, 1000 * number + 30 - number),
+        )
+    (data,) = rows(draw("kernels", find("kernels").run(t.load(tmp_path)).collect()))
+    assert len(data) == 26
+    assert (data[0]["kernel"], data[-1]["kernel"]) == ("k0<4>", "5 others")
+    # 1 + 2 + 3 + 4 + 5 ns.
+    assert data[-1]["sum_ms"] == pytest.approx(15e-6)
+    assert sum(row["sum_ms"] for row in data) == pytest.approx(465e-6)
+
+
+def test_names_that_look_the_same_once_shortened_stay_two_bars(tmp_path: Path) -> None:
+    t = TraceBuilder()
+    main = t.thread()
+    for number, middle in enumerate("ab"):
+        name = "k" * 60 + middle + "k" * 60
+        t.kernel(main, name, launch=(number, number), gpu=(1000 * number, 1000 * number + 10 - number))
+    (data,) = rows(draw("kernels", find("kernels").run(t.load(tmp_path)).collect()))
+    assert len({row["kernel"] for row in data}) == 2
+
+
+def test_ranges_without_time_of_their_own_have_no_bar(tmp_path: Path) -> None:
+    t = TraceBuilder()
+    main = t.thread()
+    t.range(main, "step", 0, 100)
+    t.range(main, "unet", 10, 90)
+    t.kernel(main, "gemm", launch=(20, 21), gpu=(30, 40))
+    (data,) = rows(draw("ranges", find("ranges").run(t.load(tmp_path)).collect()))
+    assert [(row["range"], row["self_ms"], row["total_ms"]) for row in data] == [("unet", 1e-5, 1e-5)]

@@ -1,0 +1,176 @@
+"""The study from a folder: what it has the data for is made, with hand-computed numbers; the rest is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.browser import needs_chromium, opened
+from tests.labelled import Labelled
+from ttinsys.cli import main
+from ttinsys.study.captures import captures_in
+from ttinsys.study.claims import CLAIMS
+from ttinsys.study.items import ITEMS
+from ttinsys.study.measures import MEASURES
+from ttinsys.study.reproduction import reproduced
+
+ATTENTION = "spatial_attention"
+
+
+def picture(attention: str, height: int, core_ns: int) -> Labelled:
+    """One step of a Stable Diffusion: an attention of some length of time, and a convolution of 100 ns."""
+    request = {"steps": 1, "height": height, "width": height, "batch": 1, "seed": 0}
+    t = Labelled({"model": "stable-diffusion", "size": "full", "request": request, "attention": attention})
+    for name, role in (("step", "other"), ("unet.attn.core", ATTENTION), ("unet.conv", "spatial_conv")):
+        t.module(name, role, attention=ATTENTION if role == ATTENTION else None)
+    t.call("step", 0, 100, step=0)
+    length = (height // 8) ** 2
+    t.call(
+        "unet.attn.core", 10, 20, q_len=length, kv_len=length, flops=4000, bytes=10,
+        gpu=[("fmha_cutlassF_f16_aligned", 1000, 1000 + core_ns)],
+    )  # fmt: skip
+    conv = ("implicit_convolve_sgemm", 1000 + core_ns, 1100 + core_ns)
+    t.call("unet.conv", 30, 40, flops=8000, bytes=10, gpu=[conv])
+    return t
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A sweep over two sizes and both kinds of attention, with a point that failed."""
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    points: list[dict[str, object]] = []
+    for height, eager, fused in ((512, 200, 100), (1024, 1600, 200)):
+        for attention, ns in (("eager", eager), ("sdpa", fused)):
+            name = f"sd-{height}-{attention}.sqlite"
+            picture(attention, height, ns).write(sweep / name)
+            point = {"model": "stable-diffusion", "height": str(height), "attention": attention}
+            run = {"wall_s": 1.5, "steps": 1, "peak_bytes": 7}
+            points.append({"point": point, "status": "done", "trace": name, "ranges": 3, "runs": [run]})
+    failed = {"model": "flux", "height": "512", "attention": "eager"}
+    points.append({"point": failed, "status": "failed", "error": "flux does not fit into the memory of cuda"})
+    (sweep / "sweep.json").write_text(json.dumps({"format": 1, "points": points}))
+    return sweep
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["reproduce", *map(str, arguments)])
+
+
+def test_claims_are_set_beside_what_was_measured(folder: Path) -> None:
+    _, beside = reproduced(captures_in(folder))
+    measured = {(each.claim.item, each.claim.subject, each.claim.says): each.measured for each in beside}
+    # At 512 pixels: 300 ns eager, 200 ns fused, nothing idle; the convolution is half of the latter.
+    speedup = "end-to-end speedup of fused over unfused attention"
+    assert measured["table-2", "stable-diffusion", speedup] == "1.50 (of busy time 1.50)"
+    assert measured["table-2", "imagen", speedup] is None
+    assert measured["figure-6", "diffusion", "most that convolution takes, attention fused"] == "50% (stable-diffusion)"
+    assert measured["table-3", "stable-diffusion", "its attention works like"] == "prefill (up to 4,096 queries)"
+    # Four times the pixels: eager attention takes 8 times as long (exponent 1.5), fused twice (0.5).
+    grows = "what grows faster with the picture"
+    assert measured["figure-9", "eager", grows] == "attention (attention as pixels^1.50, convolution as pixels^0.00)"
+    assert measured["figure-9", "fused", grows] == "attention (attention as pixels^0.50, convolution as pixels^0.00)"
+
+
+def test_what_is_missing_is_told_with_the_command_that_captures_it(folder: Path, tmp_path: Path) -> None:
+    done = run(folder, "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert "Figure 11: temporal against spatial attention needs captures: python -m annotate.sweep" in done.stderr
+    assert "does not fit into the memory" in done.stderr
+    assert "Table II: speedup of fused attention" in done.stdout
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "does not fit into the memory" in page
+    assert "--frames 8,16,32" in page
+
+
+def test_tables_and_figures_are_beside_the_page(folder: Path, tmp_path: Path) -> None:
+    assert run(folder, "-o", tmp_path / "out").exit_code == 0
+    tables = {path.name: pl.read_csv(path) for path in (tmp_path / "out" / "tables").iterdir()}
+    (name,) = [name for name in tables if name.startswith("table-2")]
+    whole = tables[name].filter(pl.col("part") == "sum")
+    assert whole.select("before_ns", "after_ns", "speedup").rows() == [(300, 200, 1.5)]
+    figures = [path.read_text() for path in (tmp_path / "out" / "figures").iterdir()]
+    assert figures
+    assert all(text.startswith("<svg") for text in figures)
+
+
+def test_reproduction_that_is_there_is_kept_unless_forced_and_other_folders_always(
+    folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert run(folder, "-o", out).exit_code == 0
+    again = run(folder, "-o", out)
+    assert (again.exit_code, "--force" in again.stderr) == (1, True)
+    assert run(folder, "-o", out, "--force").exit_code == 0
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.tex").write_text("years of work")
+    assert run(folder, "-o", mine, "--force").exit_code == 1
+    assert (mine / "thesis.tex").read_text() == "years of work"
+    assert not list(tmp_path.glob(".ttinsys*"))
+
+
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        ("{", "not a manifest of annotate.sweep"),
+        ('{"format": 9, "points": []}', "of format 9, and 1 is read"),
+        ('{"format": 1, "points": [{"point": 3}]}', "not a manifest of annotate.sweep"),
+        ('{"format": 1, "points": []}', "holds no trace"),
+    ],
+)
+def test_damaged_manifest_is_one_line(tmp_path: Path, manifest: str, said: str) -> None:
+    (tmp_path / "sweep.json").write_text(manifest)
+    for command in (["reproduce", str(tmp_path), "-o", str(tmp_path / "out")], ["breakdown", str(tmp_path)]):
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == 1
+        assert len(done.stderr.splitlines()) == 1
+        assert said in done.stderr or "holds no capture" in done.stderr
+
+
+def test_sweeps_folder_stands_for_its_captures_in_every_command(folder: Path) -> None:
+    done = CliRunner().invoke(main, ["breakdown", str(folder), "--format", "csv"])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("spatial_conv") == 4
+
+
+def test_manifest_names_files_of_its_own_folder_alone(folder: Path) -> None:
+    said = json.loads((folder / "sweep.json").read_text())
+    said["points"][0]["trace"] = "../../../etc/passwd"
+    (folder / "sweep.json").write_text(json.dumps(said))
+    assert any("passwd" in sentence and "etc" not in sentence for sentence in captures_in(folder).failed)
+
+
+def test_every_claim_belongs_to_an_item_and_every_measure_to_a_claim() -> None:
+    ids = {item.id for item in ITEMS}
+    assert {claim.item for claim in CLAIMS} <= ids
+    assert {*MEASURES} <= ids
+    assert {*MEASURES} <= {claim.item for claim in CLAIMS}
+    for item in ITEMS:
+        assert "python -m annotate." in item.capture
+
+
+@needs_chromium
+def test_page_opens_in_a_browser_without_a_complaint(folder: Path, tmp_path: Path) -> None:
+    assert run(folder, "-o", tmp_path / "out").exit_code == 0
+    document, said = opened(tmp_path / "out" / "index.html")
+    assert said == []
+    assert "Measured beside published" in document
+
+
+def test_full_size_values_of_the_study_come_out_of_simulated_runs(tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    from tests.simulated import simulated
+
+    for name in ("stable-diffusion", "make-a-video"):
+        for attention in ("eager", "sdpa"):
+            (tmp_path / f"{name}-{attention}_pqtdir").symlink_to(simulated(name, attention))
+    _, beside = reproduced(captures_in(tmp_path))
+    measured = {(each.claim.item, each.claim.says): each.measured for each in beside if each.measured}
+    # Computed from the definition of the models: 64 to 4,096 positions, and N/F over levels of 16 frames.
+    assert measured["figure-7", "largest over smallest length within one inference"].startswith("64 times")
+    assert measured["figure-11", "FLOPs of spatial over those of temporal attention"].startswith("17.5 in the core")

@@ -1,0 +1,238 @@
+"""Roofline: what bounds each kind of layer, arithmetic or memory, and how near it comes to what the GPU can do.
+
+ttinsys roofline run.sqlite
+ttinsys roofline run.sqlite --by layer --gpu h100 --plot roofline.svg
+"""
+
+from __future__ import annotations
+
+import click
+import polars as pl
+
+from parsers.schema import Column, Table
+from ttinsys.analysis import Option, analysis
+from ttinsys.ceilings import ceilings
+from ttinsys.needs import COSTS, GPU_WORK
+from ttinsys.published import GPUS
+
+ROOFLINE = Table(
+    "roofline",
+    Column("device", pl.Int64, "CUDA device; null for calls whose work is not in the trace"),
+    Column("component", pl.String, "part of the pipeline; `(pipeline)` outside all, `(reason)` without a range"),
+    Column("role", pl.String, "what the layer does; `(reason)` without a range"),
+    Column("module", pl.String, "the module's path"),
+    Column("gpu_ns", pl.Int64, "GPU time of its calls outside the ranges in them, durations added up", unit="ns"),
+    Column("intensity", pl.Float64, "operations per byte of least traffic; null where no cost is annotated"),
+    Column("bound", pl.String, "`compute` or `memory`: which of the two limits it, by its side of the ridge"),
+    Column("mfu", pl.Float64, "of the peak: model FLOPs utilisation", unit="ratio"),
+    Column("bandwidth_share", pl.Float64, "of the memory's bandwidth", unit="ratio"),
+    Column("weight_intensity", pl.Float64, "operations per byte of weights, of the layers that have both"),
+    Column("flops_per_s", pl.Float64, "operations a second achieved", unit="FLOP/s"),
+    Column("bytes_per_s", pl.Float64, "least traffic a second achieved", unit="B/s"),
+    Column("least_ns", pl.Int64, "time at the roof, call by call, added up: what is above could be saved", unit="ns"),
+    Column("calls", pl.Int64, "calls that launched GPU work, replays of CUDA graphs counted"),
+    Column("flops", pl.Int64, "their operations", unit="FLOP"),
+    Column("least_bytes", pl.Int64, "their least traffic", unit="B"),
+    Column("costed_ns", pl.Int64, "GPU time of the calls that have a cost, added up", unit="ns"),
+    Column("peak_flops_per_s", pl.Float64, "peak for the types of its calls, weighted by operations", unit="FLOP/s"),
+    Column("bandwidth_bytes_per_s", pl.Float64, "of the memory", unit="B/s"),
+    Column("roof_share", pl.Float64, "achieved, of what the roof over its intensity allows", unit="ratio"),
+    Column("note", pl.String, "what is not known of the GPU, and what to do"),
+    doc="one row per device and kind of layer, the longest first, and per reason for which work has no layer",
+)
+
+KEYS = {"layer": ("component", "role", "module"), "role": ("role",), "component": ("component",), "model": ("role",)}
+"""Columns that tell the rows of each `--by` apart."""
+
+ALL = "(all layers)"
+"""Role of the one row that `--by model` gives to what is annotated."""
+
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+
+
+@analysis(
+    returns=ROOFLINE,
+    options=(
+        Option("by", str, "role", "What a row is.", tuple(KEYS)),
+        Option("gpu", str, None, "The GPU, where the trace does not tell or tells another.", tuple(GPUS)),
+        Option("peak", _POSITIVE, None, "Its peak in TFLOP/s, for every type."),
+        Option("bandwidth", _POSITIVE, None, "Bandwidth of its memory in GB/s."),
+        Option("float32", str, "tf32", "Peak that 32-bit floats are held against.", ("tf32", "single")),
+    ),
+    needs=(GPU_WORK, COSTS),
+)
+def roofline(
+    ops: pl.LazyFrame,
+    calls: pl.LazyFrame,
+    gpus: pl.LazyFrame,
+    *,
+    by: str = "role",
+    gpu: str | None = None,
+    peak: float | None = None,
+    bandwidth: float | None = None,
+    float32: str = "tf32",
+) -> pl.LazyFrame:
+    """Hold layers against the ceilings of their GPU (Fig. 5 of the study).
+
+    Rates are over all of a row's GPU time, that of calls without a cost included. A call's cost counts once for every
+    time that it ran: a captured call as often as its CUDA graph was replayed.
+
+    Args:
+        ops: `OPS`, one row per GPU operation.
+        calls: `CALLS`, one row per call of an annotated module.
+        gpus: the GPUs of the machine.
+        by: one of `KEYS`.
+        gpu: key of the GPU.
+        peak: TFLOP/s, for every type.
+        bandwidth: GB/s.
+        float32: whether 32-bit floats are held against the peak of `tf32` or of `single`.
+
+    Returns:
+        `ROOFLINE`. `gpu_ns` adds up to the GPU time of the trace.
+    """
+    launched = _launched(ops)
+    ceiling = ceilings(launched.select("device").drop_nulls(), gpus, gpu=gpu, peak=peak, bandwidth=bandwidth)
+    full = pl.col(f"{float32}_flops_per_s")
+    type_peak = pl.when(_HALF).then("half_flops_per_s").when(pl.col("dtype") == "float32").then(full)
+    seconds = pl.col("flops") * pl.col("executions") / type_peak
+    moving = pl.col("bytes") * pl.col("executions") / pl.col("bandwidth_bytes_per_s")
+    costed = pl.col("flops").is_not_null() | pl.col("bytes").is_not_null()
+    return (
+        _placed(launched, calls, by)
+        .join(ceiling, on="device", how="left")
+        .with_columns(
+            # Without operations no peak is needed: what an activation takes at least is the time to move its bytes.
+            pl.when(pl.col("flops") == 0).then(0.0).otherwise(seconds).alias("_computing"),
+            moving.alias("_moving"),
+            costed.alias("_costed"),
+        )
+        .group_by("device", *KEYS[by])
+        .agg(
+            pl.col("executions").sum().alias("calls"),
+            *(_sum(pl.col(name) * pl.col("executions"), name) for name in ("flops", "bytes")),
+            pl.col("gpu_ns").sum(),
+            pl.col("gpu_ns").filter("_costed").sum().alias("costed_ns"),
+            _of_costed(pl.col("_computing")).alias("_computing"),
+            _of_costed(pl.col("_moving")).alias("_moving"),
+            _of_costed(_longer("_computing", "_moving")).alias("_least"),
+            _weighed("flops").alias("_flops_of_weights"),
+            _weighed("weight_bytes").alias("_weights"),
+            pl.col("bandwidth_bytes_per_s", "note").first(),
+        )
+        .with_columns(*_rates())
+        .with_columns(
+            *(pl.lit(None, pl.String).alias(name) for name in KEYS["layer"] if name not in KEYS[by]),
+            pl.col("bytes").alias("least_bytes"),
+        )
+        .sort(pl.col("gpu_ns").neg(), "device", *KEYS[by])
+    )
+
+
+_HALF = pl.col("dtype").is_in(["float16", "bfloat16"])
+
+
+def _launched(ops: pl.LazyFrame) -> pl.LazyFrame:
+    """GPU time of each call, or reason for having none, by device; and how often it ran."""
+    captured = pl.col("attributed_by") == "graph_capture"
+    reason = pl.when(pl.col("range_id").is_null()).then(pl.format("({})", "attributed_by"))
+    by_node = ops.group_by(
+        "device",
+        "module_id",
+        pl.when(pl.col("module_id").is_null()).then(reason.otherwise(pl.lit("(not annotated)"))).alias("reason"),
+        pl.when(captured & pl.col("module_id").is_not_null()).then("graph_node_id").alias("node"),
+    ).agg(pl.len().cast(pl.Int64).alias("ops"), pl.col("duration_ns").sum().alias("gpu_ns"))
+    return (
+        by_node.group_by("device", "module_id", "reason")
+        .agg(
+            pl.when(pl.col("node").is_not_null()).then("ops").otherwise(1).max().alias("executions"),
+            pl.col("gpu_ns").sum(),
+        )
+        .sort(pl.col("gpu_ns").neg(), "device")
+        # The cost of a call is that of one device, if ever it worked on several.
+        .with_columns(
+            pl.when(pl.col("module_id").is_not_null() & pl.col("module_id").is_first_distinct())
+            .then("executions")
+            .otherwise(0)
+            .alias("executions")
+        )
+    )
+
+
+def _placed(launched: pl.LazyFrame, calls: pl.LazyFrame, by: str) -> pl.LazyFrame:
+    """Calls by device with their costs, and the time without a call by its reason, which stands for its layer."""
+    without = launched.filter(pl.col("module_id").is_null()).with_columns(
+        pl.col("reason").alias(name) for name in ("component", "role")
+    )
+    role = pl.lit(ALL) if by == "model" else pl.col("role")
+    called = (
+        calls.select(
+            pl.col("range_id").alias("module_id"),
+            pl.col("component").fill_null("(pipeline)"),
+            role.alias("role"),
+            "module",
+            "dtype",
+            "flops",
+            "bytes",
+            _weights().alias("weight_bytes"),
+        )
+        .join(launched.drop("reason"), on="module_id", how="left")
+        # A parent launches nothing by itself; a call with a cost and without work is told of.
+        .filter(pl.col("gpu_ns").is_not_null() | (pl.col("flops") > 0))
+        .with_columns(pl.col("gpu_ns").fill_null(0), pl.col("executions").fill_null(1))
+    )
+    return pl.concat([called, without], how="diagonal")
+
+
+_SIZES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "float8_e4m3fn": 1, "float8_e5m2": 1, "int8": 1}
+"""Bytes of a weight, by the type of its call."""
+
+
+def _weights() -> pl.Expr:
+    """Bytes of the weights of a call that computes with some; null for others, parents among them."""
+    size = pl.col("dtype").replace_strict(_SIZES, default=None, return_dtype=pl.Int64)
+    return pl.when((pl.col("flops") > 0) & (pl.col("parameters") > 0)).then(pl.col("parameters") * size)
+
+
+def _weighed(name: str) -> pl.Expr:
+    """The sum of a column over the calls whose weights are known, once for each time that they ran."""
+    return (pl.col(name) * pl.col("executions")).filter(pl.col("weight_bytes").is_not_null()).sum()
+
+
+def _sum(values: pl.Expr, name: str) -> pl.Expr:
+    """The sum; null of none, where Polars says nought."""
+    return pl.when(pl.col(name).is_not_null().any()).then(values.sum()).alias(name)
+
+
+def _of_costed(seconds: pl.Expr) -> pl.Expr:
+    """Seconds of the calls that have a cost, added up; null where one of them is not known."""
+    known = seconds.filter("_costed")
+    return pl.when((known.len() > 0) & (known.null_count() == 0)).then(known.sum())
+
+
+def _longer(one: str, other: str) -> pl.Expr:
+    """The greater of two columns; null where one is."""
+    return pl.when(pl.col(one).is_not_null() & pl.col(other).is_not_null()).then(pl.max_horizontal(one, other))
+
+
+def _rates() -> list[pl.Expr]:
+    """What follows from the sums of a row.
+
+    Its share of the roof, achieved / min(peak, intensity * bandwidth), is the greater of its shares of the ceilings.
+    """
+    seconds = pl.when(pl.col("gpu_ns") > 0).then(pl.col("gpu_ns") / 1e9)
+    computes = pl.col("_computing") >= pl.col("_moving")
+    worked = pl.col("flops") > 0
+    return [
+        pl.when(pl.col("bytes") > 0).then(pl.col("flops") / pl.col("bytes")).alias("intensity"),
+        pl.when(pl.col("_weights") > 0)
+        .then(pl.col("_flops_of_weights") / pl.col("_weights"))
+        .alias("weight_intensity"),
+        (pl.col("flops") / seconds).alias("flops_per_s"),
+        (pl.col("bytes") / seconds).alias("bytes_per_s"),
+        pl.when(worked).then(pl.col("_computing") / seconds).alias("mfu"),
+        (pl.col("_moving") / seconds).alias("bandwidth_share"),
+        pl.when(computes).then(pl.lit("compute")).when(computes.not_()).then(pl.lit("memory")).alias("bound"),
+        (_longer("_computing", "_moving") / seconds).alias("roof_share"),
+        (pl.col("_least") * 1e9).round().cast(pl.Int64).alias("least_ns"),
+        pl.when(worked).then(pl.col("flops") / pl.col("_computing")).alias("peak_flops_per_s"),
+    ]

@@ -1,0 +1,67 @@
+"""Write a trace for another viewer: Perfetto, speedscope, or a flame graph.
+
+ttinsys export run.sqlite --to perfetto -o run.perfetto.json
+ttinsys export run.sqlite --to perfetto --flows --time 1s/1.2s -o run.json
+ttinsys export run.sqlite --to speedscope -o run.speedscope.json
+ttinsys export run.sqlite --to collapsed | flamegraph.pl > run.svg
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ttinsys.commands.options import each, file_options, note, progress, selection_options, trace_arguments
+from ttinsys.exports import EXPORTS
+
+if TYPE_CHECKING:
+    from ttinsys.render import Destination
+    from ttinsys.select import Selection
+
+
+@click.command()
+@trace_arguments
+@click.option(
+    "--to",
+    "--format",
+    "to",
+    type=click.Choice(EXPORTS),
+    required=True,
+    help="perfetto: a timeline, JSON of trace events. speedscope: its own JSON. collapsed: a line of text per stack.",
+)
+@click.option("--flows", is_flag=True, help="For perfetto: draw an arrow from each launch to what it launched.")
+@selection_options
+@file_options
+def command(
+    traces: tuple[Path, ...], nsys: str | None, selection: Selection, destination: Destination, *, to: str, flows: bool
+) -> None:
+    """See the module."""
+    from ttinsys.coverage import coverage, in_words
+    from ttinsys.exports import backwards, captured
+    from ttinsys.render import write_to
+    from ttinsys.select import select
+    from ttinsys.tables import apart
+
+    module = import_module(f"ttinsys.exports.{to}")
+    writer = module.writer
+    if to == "perfetto":
+        writer = partial(writer, flows=flows, cut=bool(selection))
+    elif flows:
+        raise click.UsageError(f"--flows: {to} has no arrows: give --to perfetto")
+    opened = [(path, select(trace, selection)) for path, trace in each(traces, nsys)]
+    names = apart([str(path) for path, _ in opened])
+    with progress(f"exporting to {to}"):
+        captures = [captured(name, trace, module.COLUMNS) for name, (_, trace) in zip(names, opened, strict=True)]
+        write_to(destination, writer(captures))
+    for capture in captures:
+        counts = coverage(capture.ops.lazy()).collect()
+        note(f"{capture.name}: {in_words(counts, filtered=bool(selection))}")
+        negative, lost = backwards(capture)
+        if negative:
+            note(
+                f"{capture.name}: {negative:,} operations end before they start: here they take no time, not {lost} ns"
+            )

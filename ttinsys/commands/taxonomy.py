@@ -1,0 +1,39 @@
+"""What models are made of: kind, parameters by component, levels of attention, channels and widths, as published.
+
+ttinsys taxonomy muse imagen
+ttinsys taxonomy stable-diffusion imagen --plot parameters.svg
+
+MODEL is a name of annotate.models; without one, all are told. No trace is read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ttinsys.commands.options import output_options, plot_option
+
+if TYPE_CHECKING:
+    from ttinsys.render import Destination
+
+
+@click.command()
+@click.argument("models", metavar="[MODEL]...", nargs=-1)
+@output_options
+@plot_option
+def command(models: tuple[str, ...], destination: Destination, plot: Destination | None) -> None:
+    """See the module."""
+    from ttinsys.published import MODELS
+    from ttinsys.render import emit
+    from ttinsys.taxonomy import TAXONOMY, taxonomy
+
+    unknown = [name for name in models if name not in MODELS]
+    if unknown:
+        raise click.UsageError(f"no model {', '.join(unknown)}: there are {', '.join(MODELS)}")
+    result = taxonomy(models)
+    if plot is not None:
+        from ttinsys.figures import draw, save
+
+        save(draw("taxonomy", result), plot)
+    emit(result, destination, table=TAXONOMY)

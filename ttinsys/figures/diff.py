@@ -1,0 +1,108 @@
+"""Diverging bars: where the time between two traces was saved, and where it was lost."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import altair as alt
+import polars as pl
+
+from ttinsys.comparison import TOTAL
+from ttinsys.figures.style import WIDTH, NothingToDraw, colours, configured, milliseconds, short
+from ttinsys.render.grid import brief
+
+_BARS = 20
+"""Bars of all traces together; the rest of each is one more."""
+_LABEL = 64
+"""Characters of a name on the axis."""
+_REST = "(others)"
+_SIDES: tuple[tuple[str, Literal["left", "right"], int], ...] = (("<", "right", -3), (">=", "left", 3))
+"""Where a number stands beside its bar."""
+
+
+def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
+    """Bars of the greatest differences of each trace, coloured by role where there are roles.
+
+    Args:
+        frame: `DIFF`; of several `by`, the first is drawn.
+    """
+    rows = frame.filter(pl.col("by") != TOTAL)
+    if not (rows["delta_ns"] != 0).any():
+        raise NothingToDraw("--plot: diff has no difference to draw")
+    by = rows["by"][0]
+    traces = frame["trace"].unique(maintain_order=True)
+    rows = rows.filter((pl.col("by") == by) & (pl.col("delta_ns") != 0))
+    family = {"role": "key", "operator": "key", "layer": "role", "path": "role", "kernel": "operator"}.get(by)
+    scale = "role" if family == "role" or by == "role" else "operator" if family else "change"
+    data = rows.select(
+        "trace", "key", "change", "before_ns", "after_ns", "delta_ns", pl.col(family or "change").alias("colour")
+    ).with_columns(pl.col("colour").fill_null("(none)"), pl.int_range(pl.len()).over("trace").alias("rank"))
+    kept = max(_BARS // len(traces), 4)
+    # What there is no room for is one bar, so that the bars add up to the whole difference.
+    rest = data.filter(pl.col("rank") >= kept).group_by("trace", maintain_order=True).agg(
+        pl.format("({} others)", pl.len()).alias("key"), pl.lit("").alias("change"), pl.lit(_REST).alias("colour"),
+        pl.col("before_ns", "after_ns", "delta_ns").sum(), pl.lit(kept, pl.Int64).alias("rank"),
+    )  # fmt: skip
+    data = pl.concat([data.filter(pl.col("rank") < kept), rest], how="diagonal_relaxed").with_columns(
+        _labels(by), *map(milliseconds, ("before_ns", "after_ns", "delta_ns"))
+    )
+    order = data.group_by("colour").agg(pl.col("delta_ns").abs().sum()).sort("delta_ns", "colour", descending=True)
+    charts = [_of_trace(data.filter(pl.col("trace") == name), order["colour"].to_list(), scale) for name in traces]
+    wholes = frame.filter(pl.col("by") == TOTAL).select("before_ns", "after_ns", "unfair").iter_rows()
+    subtitles = [_subtitle(*whole) for whole in wholes]
+    title = f"What changed from the baseline, by {by}{' (mean step)' if frame['per'].count() else ''}"
+    if len(charts) == 1:
+        return configured(charts[0].properties(title=alt.TitleParams(title, subtitle=subtitles[0])))
+    drawn = [
+        chart.properties(title=alt.TitleParams(name, subtitle=subtitle, fontSize=12))
+        for chart, name, subtitle in zip(charts, short(traces), subtitles, strict=True)
+    ]
+    return configured(alt.vconcat(*drawn).resolve_scale(color="shared", x="shared").properties(title=title))
+
+
+def _labels(by: str) -> pl.Expr:
+    """Names short enough for an axis, told apart by their rank where they are the same.
+
+    The end tells layers apart, the beginning kernels.
+    """
+    key = pl.col("key")
+    named = by == "kernel"
+    if named:
+        key = key.map_elements(brief, return_dtype=pl.String)
+    part = key.str.head(_LABEL) + "…" if named else pl.lit("…") + key.str.tail(_LABEL)
+    cut = pl.when(key.str.len_chars() > _LABEL).then(part).otherwise(key)
+    again = cut.is_duplicated().over("trace")
+    return pl.when(again).then(cut + pl.format(" #{}", pl.col("rank") + 1)).otherwise(cut).alias("label")
+
+
+def _subtitle(before: int, after: int, unfair: str | None) -> list[str]:
+    whole = f"all: {before / 1e6:,.2f} ms before, {after / 1e6:,.2f} ms after, {(after - before) / 1e6:+,.2f} ms"
+    return [whole, *([f"not a fair comparison: {unfair}"] if unfair else [])]
+
+
+def _of_trace(data: pl.DataFrame, families: list[str], column: str) -> alt.LayerChart | alt.FacetChart:
+    bars = alt.Chart(data).encode(
+        x=alt.X("delta_ms:Q", title="GPU time, after - before (ms)", scale=alt.Scale(nice=False, padding=40)),
+        y=alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=420, labelFontSize=10)),
+        tooltip=[
+            alt.Tooltip("key:N"),
+            alt.Tooltip("colour:N", title=column),
+            alt.Tooltip("change:N"),
+            alt.Tooltip("before_ms:Q", title="before, ms", format=",.3f"),
+            alt.Tooltip("after_ms:Q", title="after, ms", format=",.3f"),
+            alt.Tooltip("delta_ms:Q", title="difference, ms", format="+,.3f"),
+        ],
+    )
+    uncertain = alt.FieldOneOfPredicate(field="change", oneOf=["noise"])
+    coloured = bars.mark_bar().encode(
+        color=alt.Color("colour:N", scale=colours(column, families), sort=families, title=column),
+        opacity=alt.condition(uncertain, alt.value(0.35), alt.value(1.0)),
+    )
+    numbers = [
+        bars.transform_filter(f"datum.delta_ms {sign} 0")
+        .mark_text(align=align, dx=dx, fontSize=10, color="#333")
+        .encode(text=alt.Text("delta_ms:Q", format="+,.2f"))
+        for sign, align, dx in _SIDES
+    ]
+    zero = alt.Chart(pl.DataFrame({"at": [0]})).mark_rule(color="#555").encode(x="at:Q")
+    return alt.layer(coloured, *numbers, zero).properties(width=WIDTH, height=alt.Step(17))

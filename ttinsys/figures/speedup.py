@@ -1,0 +1,103 @@
+"""Bars from parity: how much faster each trace is than its baseline, or each part of one trace."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import altair as alt
+import polars as pl
+
+from ttinsys.figures.style import WIDTH, NothingToDraw, configured, milliseconds, short
+
+_COLOURS = {"end to end": "#0072b2", "component": "#009e73", "role": "#e69f00"}
+_SIDES: tuple[tuple[str, Literal["left", "right"], int], ...] = (("<", "right", -3), (">=", "left", 3))
+_SHOWN = 0.01
+"""Share of the baseline's time from which on a part is drawn."""
+
+
+def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
+    """End-to-end bars of each trace where there are several, else of the parts of the one.
+
+    Args:
+        frame: `SPEEDUP`.
+    """
+    rated = frame.drop_nulls("speedup")
+    if rated.is_empty():
+        reasons = frame["unfair"].drop_nulls().to_list()
+        raise NothingToDraw(f"--plot: speedup has nothing to draw: {reasons[0] if reasons else 'no time'}")
+    several = frame["trace"].n_unique() > 1
+    level = pl.col("level").str.replace_all("_", " ")
+    ends = (pl.col("level") == "end_to_end") & pl.col("part").is_in(["span", "sum"])
+    kept = rated.filter(ends if several else (pl.col("level") == "end_to_end") | (pl.col("share") >= _SHOWN))
+    data = kept.with_columns(
+        level.alias("level"),
+        milliseconds("before_ns"),
+        milliseconds("after_ns"),
+        (pl.col("gain") * 100).alias("percent"),
+    )
+    if several:
+        told = short(data["trace"])
+        data = data.with_columns(told.alias("label"), pl.col("part").replace(_WORDS).alias("group"))
+        title, subtitle = "End-to-end speedup over the baseline", _left_out(frame)
+        drawn = _bars(data, list(dict.fromkeys(told)), [_WORDS["span"], _WORDS["sum"]])
+    else:
+        data = data.with_columns(pl.col("part").replace(_WORDS).alias("label"), pl.col("level").alias("group"))
+        title, subtitle = f"Speedup over the baseline: {short(frame['trace'])[0]}", [
+            f"parts with at least {100 * _SHOWN:g}% of the baseline's GPU time, durations added up"
+        ]  # fmt: skip
+        groups = [name for name in _COLOURS if name in data["group"].unique().to_list()]
+        charts = [
+            _bars(of, of["label"].to_list(), groups, titled=name == groups[-1])
+            for name in groups
+            if not (of := data.filter(pl.col("group") == name)).is_empty()
+        ]
+        drawn = alt.vconcat(*charts, spacing=6).resolve_scale(x="shared", color="shared")
+    return configured(drawn.properties(title=alt.TitleParams(title, subtitle=subtitle)))
+
+
+_WORDS = {"span": "span (first start to last end)", "busy": "busy (at least one runs)", "sum": "sum of durations"}
+
+
+def _left_out(frame: pl.DataFrame) -> list[str]:
+    left = frame.drop_nulls("unfair")
+    named = short(frame["trace"].unique(maintain_order=True))
+    names = dict(zip(frame["trace"].unique(maintain_order=True), named, strict=True))
+    lines = [f"{names[trace]} left out: {why}" for trace, why in left.select("trace", "unfair").iter_rows()]
+    return ["of GPU time; 1 is parity", *lines]
+
+
+def _bars(
+    data: pl.DataFrame, labels: list[str], groups: list[str], *, titled: bool = True
+) -> alt.LayerChart | alt.FacetChart:
+    """Bars from 1 to the speedup, with their number, and the line of parity."""
+    grouped = data["label"].is_duplicated().any()
+    title = "speedup (baseline's time / time)" if titled else None
+    palette = list(_COLOURS.values())[: len(groups)]
+    base = alt.Chart(data).encode(
+        y=alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(labelLimit=300)),
+        tooltip=[
+            alt.Tooltip("trace:N"),
+            alt.Tooltip("baseline:N"),
+            alt.Tooltip("part:N"),
+            alt.Tooltip("speedup:Q", format=".3f"),
+            alt.Tooltip("before_ms:Q", title="before, ms", format=",.3f"),
+            alt.Tooltip("after_ms:Q", title="after, ms", format=",.3f"),
+            alt.Tooltip("percent:Q", title="saved of the baseline's whole, %", format=".1f"),
+        ],
+    )
+    if grouped:
+        base = base.encode(yOffset=alt.YOffset("group:N", sort=groups))
+    bars = base.mark_bar().encode(
+        x=alt.X("speedup:Q", title=title, scale=alt.Scale(zero=False, nice=False, padding=34)),
+        x2=alt.X2Datum(1),
+        color=alt.Color("group:N", scale=alt.Scale(domain=groups, range=palette), sort=groups, title=None),
+    )
+    numbers = [
+        base.transform_filter(f"datum.speedup {sign} 1")
+        .mark_text(align=align, dx=dx, fontSize=10, color="#333")
+        .encode(x="speedup:Q", text=alt.Text("speedup:Q", format=".2f"))
+        for sign, align, dx in _SIDES
+    ]
+    parity = alt.Chart(pl.DataFrame({"at": [1]})).mark_rule(color="#222", strokeDash=[4, 3]).encode(x="at:Q")
+    step = alt.Step(14 if grouped else 18)
+    return alt.layer(bars, *numbers, parity).properties(width=WIDTH, height=step)

@@ -1,0 +1,62 @@
+"""Tables of the study that are more than one analysis of traces: memory, quality, taxonomy, caches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from parsers import TraceError, ncu
+from ttinsys.analyses.pareto import PARETO, with_memory
+from ttinsys.analysis import find
+from ttinsys.counters import CACHE, counters
+from ttinsys.report.gather import Shown
+from ttinsys.study.captures import BASELINE, FUSED, Captures
+from ttinsys.taxonomy import TAXONOMY, taxonomy
+
+_OF_MEMORY = (
+    "trace",
+    "model",
+    "stands_for",
+    "peak_bytes",
+    "peak_bytes_per_parameter",
+    "weight_bytes",
+    "parameters",
+    "attention",
+    "device",
+)
+
+
+def costs(captures: Captures) -> Iterator[tuple[str, Shown]]:
+    """`PARETO` of one capture of each model, with the memory that its sweep tells."""
+    names = captures.models((*FUSED, BASELINE))
+    if names:
+        frame = find("pareto").of(captures.tables(names)).collect()
+        peaks = dict(captures.memory.drop_nulls().iter_rows())
+        yield "", Shown("pareto", PARETO, None, with_memory(frame, peaks))
+
+
+def memory(captures: Captures) -> Iterator[tuple[str, Shown]]:
+    """The part of that which is about memory, where any is known."""
+    for label, shown in costs(captures):
+        known = shown.frame.filter(pl.col("peak_bytes").is_not_null()).select(_OF_MEMORY)
+        yield label, Shown(shown.name, shown.returns, None, known)
+
+
+def models(captures: Captures) -> Iterator[tuple[str, Shown]]:
+    """`TAXONOMY` of the models that there are captures of."""
+    names = [captures.model_of(name) for name in captures.models((*FUSED, BASELINE))]
+    if names:
+        yield "", Shown("taxonomy", TAXONOMY, None, taxonomy(names))
+
+
+def caches(captures: Captures) -> Iterator[tuple[str, Shown]]:
+    """`CACHE` of each profile; its roles are told by the trace that is called like it."""
+    for path in captures.profiles:
+        trace = next((name for name in captures.traces if name.startswith(path.stem)), None)
+        tables = captures.tables([trace])[trace] if trace is not None else None
+        try:
+            shown = Shown("cache", CACHE, None, counters(ncu.load(path), tables))
+        except TraceError as error:
+            shown = Shown("cache", CACHE, None, pl.DataFrame(schema=CACHE.schema), (str(error),))
+        yield path.name, shown
