@@ -25,7 +25,7 @@ from parsers import Trace
 from parsers.schema import Table
 from ttinsys import analyses
 from ttinsys.needs import Lacking, Need, present
-from ttinsys.tables import TABLES, stacked, tables_of
+from ttinsys.tables import TABLES, apart, stacked, tables_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,8 @@ class Analysis:
         Raises:
             Lacking: one has not; the error tells how to capture one that has.
         """
-        tables = {str(trace.path): tables_of(trace) for trace in traces}
+        names = apart([str(trace.path) for trace in traces])
+        tables = {name: tables_of(trace) for name, trace in zip(names, traces, strict=True)}
         for name, of in tables.items():
             for need in self.needs:
                 if not present(need, of).collect().item():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,13 @@ class Point:
     error: str | None
     wall_s: tuple[float, ...]
     peak_bytes: tuple[int, ...]
+
+
+def is_sweep(path: Path) -> bool:
+    """Whether a path is the folder of a sweep."""
+    with suppress(OSError):  # a name longer than names may be
+        return (path / MANIFEST).is_file()
+    return False
 
 
 def points_of(folder: Path) -> list[Point]:

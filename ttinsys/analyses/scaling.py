@@ -2,7 +2,7 @@
 
 ttinsys scaling sweep --fits
 ttinsys scaling eager-*.sqlite flash-*.sqlite --by family --plot fig9.svg
-ttinsys scaling video-8f.sqlite video-16f.sqlite video-32f.sqlite --over frames
+ttinsys scaling 8f.sqlite 16f.sqlite 32f.sqlite --over frames
 
 Each trace is a point: its size is told by its run, and its time is that of the kernels of one step. Traces that differ
 in nothing but that size, and in the number of steps, are a series: backends and compilers are compared so.

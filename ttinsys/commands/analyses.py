@@ -72,7 +72,8 @@ def command_of(name: str) -> click.Command:
         counts, found = rest[: len(tables)], rest[len(tables) :]
         for (of_trace, need), there in zip(needed, found, strict=True):
             if not there.item():
-                raise Lacking(f"{of_trace} {need.lacking}")
+                left = ", as far as the filters leave it," if selection else ""
+                raise Lacking(f"{of_trace}{left} {need.lacking}")
         # A column that says the same in every row tells a person nothing.
         shown = result.drop("trace", strict=False) if len(paths) == _ONE and destination.for_people else result
         if plot is not None:

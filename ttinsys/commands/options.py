@@ -199,9 +199,9 @@ def each(paths: Sequence[Path], nsys: str | None, *, announce: bool = True) -> I
 
 def captures(paths: Sequence[Path]) -> list[Path]:
     """The traces that arguments name: a sweep's folder stands for its captures."""
-    from ttinsys.sweeps import MANIFEST, captures_of
+    from ttinsys.sweeps import captures_of, is_sweep
 
-    return [capture for path in paths for capture in (captures_of(path) if (path / MANIFEST).is_file() else [path])]
+    return [capture for path in paths for capture in (captures_of(path) if is_sweep(path) else [path])]
 
 
 def together(frames: Sequence[tuple[Path, pl.LazyFrame]], also: Sequence[pl.LazyFrame] = ()) -> list[pl.DataFrame]:

@@ -11,7 +11,7 @@ import polars as pl
 from parsers import Trace, TraceError, load
 from ttinsys.published import MODELS, model
 from ttinsys.runs import RUNS, runs
-from ttinsys.sweeps import MANIFEST, points_of
+from ttinsys.sweeps import is_sweep, points_of
 from ttinsys.tables import tables_of
 
 FUSED = ("sdpa", "flash", "cudnn")
@@ -147,7 +147,7 @@ def captures_in(folder: Path, nsys: str | None = None) -> Captures:
 
 def _found(folder: Path) -> Iterator[tuple[Path, str | None, int | None]]:
     """Paths of traces, or of what a sweep could not capture with the reason, and the peak of memory of each."""
-    if (folder / MANIFEST).is_file():
+    if is_sweep(folder):
         for point in points_of(folder):
             if point.trace is None:
                 yield folder / " ".join(point.options.values()), point.error or "not captured", None
