@@ -59,7 +59,7 @@ def test_every_dependency_is_imported_somewhere() -> None:
 
 def test_first_screen_of_the_readme_has_the_two_commands_and_ci_runs_the_second() -> None:
     first_screen = "\n".join((ROOT / "README.md").read_text().splitlines()[:40])
-    assert "ttinsys layers sample_traces/" in first_screen
+    assert "ttinsys report sample_traces/" in first_screen
     commands = re.findall(r"^pip install .*-c constraints\.txt && (python -m pytest.*)$", first_screen, re.MULTILINE)
     assert len(commands) == 1
     assert commands[0] in (ROOT / ".ci" / "run").read_text()

@@ -5,42 +5,36 @@ Each is left out where the trace cannot tell: a page says nothing that was not m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import polars as pl
 
-from ttinsys.analysis import find
 from ttinsys.coverage import share
 from ttinsys.labels import FAMILIES
-from ttinsys.needs import present
 from ttinsys.render.grid import brief
+from ttinsys.report.gather import Gathered
 
-Tables = Mapping[str, pl.LazyFrame]
 
-
-def findings(tables: Tables) -> list[str]:
+def findings(of: Gathered, trace: str) -> list[str]:
     """What stands out in one trace.
 
     Args:
-        tables: of the trace, by name.
+        of: the traces of a page.
+        trace: name of this one.
     """
-    ops = tables["ops"].select("duration_ns").collect()
+    ops = of.tables[trace]["ops"].select("duration_ns").collect()
     if ops.is_empty():
-        return ["No GPU activity: nothing here was timed on a GPU.", *_lengths(tables, 0)]
+        return ["No GPU activity: nothing here was timed on a GPU.", *_lengths(of, trace, 0)]
     whole = int(ops["duration_ns"].sum())
     said = (_families, _components, _slowest_layer, _slowest_kernel, _attention, _lengths, _limits, _idle)
-    return [sentence for tell in said for sentence in tell(tables, whole)]
+    return [sentence for tell in said for sentence in tell(of, trace, whole)]
 
 
-def _result(name: str, tables: Tables, **options: object) -> pl.DataFrame:
-    return find(name).on(tables, **options).collect()
-
-
-def _families(tables: Tables, whole: int) -> Iterator[str]:
+def _families(of: Gathered, trace: str, whole: int) -> Iterator[str]:
     """Convolution, attention, linear: the study's question."""
-    roles = _result("breakdown", tables)
+    roles = of.result("breakdown", [trace])
     if roles["role"].str.starts_with("(").all():
-        operators = _result("breakdown", tables, by=("operator",)).head(3)
+        operators = of.result("breakdown", [trace], by=("operator",)).head(3)
         parts = [f"{name} {share(ns, whole)}" for name, ns in operators.select("operator", "sum_ns").iter_rows()]
         yield f"By operator, most of the GPU time is in {_listed(parts)}; roles are not known without annotation."
         return
@@ -54,39 +48,39 @@ def _families(tables: Tables, whole: int) -> Iterator[str]:
     parts = [f"{family} {share(ns, whole)}" for family, ns in grouped.iter_rows()]
     own, all_of_it = (
         int(frame.filter(pl.col("role").is_in(FAMILIES["attention"]))["sum_ns"].sum())
-        for frame in (roles, _result("breakdown", tables, projections="attention"))
+        for frame in (roles, of.result("breakdown", [trace], projections="attention"))
     )
     yield f"Of the GPU time, {_listed(parts)}."
     if all_of_it > own:
         yield f"Attention is {share(own, whole)} without its projections, and {share(all_of_it, whole)} with them."
 
 
-def _components(tables: Tables, whole: int) -> Iterator[str]:
-    parts = _result("breakdown", tables, by=("component",)).filter(~pl.col("component").str.starts_with("("))
+def _components(of: Gathered, trace: str, whole: int) -> Iterator[str]:
+    parts = of.result("breakdown", [trace], by=("component",)).filter(~pl.col("component").str.starts_with("("))
     if parts.height > 1:
         listed = [f"{name} {share(ns, whole)}" for name, ns in parts.select("component", "sum_ns").iter_rows()]
         yield f"By component: {_listed(listed)}."
 
 
-def _slowest_layer(tables: Tables, whole: int) -> Iterator[str]:
-    layers = _result("layers", tables).drop_nulls("path").sort("self_ns", descending=True)
+def _slowest_layer(of: Gathered, trace: str, whole: int) -> Iterator[str]:
+    layers = of.result("layers", [trace]).drop_nulls("path").sort("self_ns", descending=True)
     if layers.height and layers["self_ns"][0] > 0:
         path, ns, instances = layers.select("path", "self_ns", "instances").row(0)
         yield f"The slowest single layer is {path}: {_ms(ns)} in {instances:,} calls, {share(ns, whole)} of all."
 
 
-def _slowest_kernel(tables: Tables, whole: int) -> Iterator[str]:
-    kernel, instances, ns = _result("kernels", tables).select("kernel", "instances", "sum_ns").row(0)
+def _slowest_kernel(of: Gathered, trace: str, whole: int) -> Iterator[str]:
+    kernel, instances, ns = of.result("kernels", [trace]).select("kernel", "instances", "sum_ns").row(0)
     name = brief(kernel)
     name = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
     yield f"The slowest kernel is {name}: {_ms(ns)} in {instances:,} executions, {share(ns, whole)} of all."
 
 
-def _attention(tables: Tables, _: int) -> Iterator[str]:
+def _attention(of: Gathered, trace: str, _: int) -> Iterator[str]:
     """Temporal against spatial, where a model has both."""
-    if not _has(tables, "attention"):
+    if not of.has(trace, "attention"):
         return
-    temporal = _result("attention", tables).filter(
+    temporal = of.result("attention", [trace]).filter(
         pl.col("role") == "temporal_attention", pl.col("time_ratio").is_not_null()
     )
     for row in temporal.iter_rows(named=True):
@@ -99,11 +93,11 @@ def _attention(tables: Tables, _: int) -> Iterator[str]:
         yield f"{sentence}."
 
 
-def _lengths(tables: Tables, _: int) -> Iterator[str]:
+def _lengths(of: Gathered, trace: str, _: int) -> Iterator[str]:
     """How far lengths of self-attention range within a step."""
-    if not _has(tables, "lengths"):
+    if not of.has(trace, "lengths"):
         return
-    steps = _result("lengths", tables, by="step").filter(pl.col("times") > 1)
+    steps = of.result("lengths", [trace], by="step").filter(pl.col("times") > 1)
     widest = steps.sort("times", descending=True).unique("component", keep="first", maintain_order=True)
     for row in widest.iter_rows(named=True):
         where = "within a step" if row["step"] is not None else "within a run"
@@ -114,20 +108,20 @@ def _lengths(tables: Tables, _: int) -> Iterator[str]:
         )
 
 
-def _limits(tables: Tables, _: int) -> Iterator[str]:
+def _limits(of: Gathered, trace: str, _: int) -> Iterator[str]:
     """What the arithmetic units achieved, and what most of the time is bound by."""
-    if not _has(tables, "roofline"):
+    if not of.has(trace, "roofline"):
         return
-    for row in _result("roofline", tables, by="model").filter(pl.col("mfu").is_not_null()).iter_rows(named=True):
+    for row in of.result("roofline", [trace], by="model").filter(pl.col("mfu").is_not_null()).iter_rows(named=True):
         yield (
             f"Annotated layers reach {row['flops_per_s'] / 1e12:,.1f} TFLOP/s, {row['mfu']:.1%} of the GPU's peak, and "
             f"move at least {row['bytes_per_s'] / 1e9:,.0f} GB/s, {row['bandwidth_share']:.1%} of its bandwidth."
         )
 
 
-def _idle(tables: Tables, _: int) -> Iterator[str]:
+def _idle(of: Gathered, trace: str, _: int) -> Iterator[str]:
     """How long each device idles, and what for."""
-    for row in _result("gaps", tables, by="trace").iter_rows(named=True):
+    for row in of.result("gaps", [trace], by="trace").iter_rows(named=True):
         idle, span = row["idle_ns"], row["span_ns"]
         if span:
             why = max(("cpu", "launch", "sync", "latency", "unknown"), key=lambda kind: row[f"{kind}_ns"])
@@ -145,17 +139,16 @@ _WAITS = {
 }
 
 
-def comparison(tables: Mapping[str, Tables]) -> list[str]:
+def comparison(of: Gathered) -> list[str]:
     """What changed from the first of several traces to each other.
 
     Args:
-        tables: by the name of the trace and of the table.
+        of: the traces of a page.
     """
-    analysis = find("speedup")
-    if not all(present(need, of).collect().item() for of in tables.values() for need in analysis.needs):
+    if not all(of.has(trace, "speedup") for trace in of.tables):
         return []
-    frame = analysis.of(tables).collect()
-    return [sentence for _, of in frame.group_by("trace", maintain_order=True) for sentence in _compared(of)]
+    frame = of.result("speedup", [*of.tables])
+    return [sentence for _, rows in frame.group_by("trace", maintain_order=True) for sentence in _compared(rows)]
 
 
 def _compared(of: pl.DataFrame) -> Iterator[str]:
@@ -182,11 +175,6 @@ _LONGEST = 90
 
 _WORTH_TELLING = 0.005
 """Share of the baseline's time below which a change of a role is not told."""
-
-
-def _has(tables: Tables, name: str) -> bool:
-    """Whether a trace has what an analysis needs."""
-    return all(present(need, tables).collect().item() for need in find(name).needs)
 
 
 def _ms(ns: float) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -50,25 +51,43 @@ class Gathered:
 
     overviews: Mapping[str, Overview]
     tables: Mapping[str, Tables]
+    _made: dict[Any, pl.DataFrame] = field(default_factory=dict)
+
+    def result(self, name: str, traces: Sequence[str], **options: Any) -> pl.DataFrame:
+        """The table of an analysis of some of the traces, made once.
+
+        Args:
+            name: of the analysis.
+            traces: their names, in order.
+            options: of the analysis.
+        """
+        key = (name, *traces, *sorted(options.items()))
+        if key not in self._made:
+            self._made[key] = find(name).of({trace: self.tables[trace] for trace in traces}, **options).collect()
+        return self._made[key]
+
+    def has(self, trace: str, name: str) -> bool:
+        """Whether a trace has what an analysis needs."""
+        return not self.lacking(find(name), trace)
 
     def shown(self, view: View) -> Iterator[Shown]:
         """What a view has to show: once for all traces, or trace by trace."""
         analysis = find(view.analysis)
         lacking = {name: self.lacking(analysis, name) for name in self.tables}
         if analysis.across:
-            sound = {name: tables for name, tables in self.tables.items() if not lacking[name]}
+            sound = [name for name in self.tables if not lacking[name]]
             said = tuple(sentence for sentence in lacking.values() if sentence)
-            yield self._result(analysis, view, sound if len(sound) >= analysis.least else {}, None, said)
+            yield self._shown(analysis, view, sound if len(sound) >= analysis.least else [], None, said)
             return
-        for name, tables in self.tables.items():
+        for name in self.tables:
             said = (lacking[name],) if lacking[name] else ()
-            yield self._result(analysis, view, {} if said else {name: tables}, name, said)
+            yield self._shown(analysis, view, [] if said else [name], name, said)
 
-    def _result(
-        self, analysis: Analysis, view: View, of: Mapping[str, Tables], trace: str | None, lacking: tuple[str, ...]
+    def _shown(
+        self, analysis: Analysis, view: View, of: Sequence[str], trace: str | None, lacking: tuple[str, ...]
     ) -> Shown:
         empty = pl.DataFrame(schema=analysis.returns.schema)
-        frame = analysis.of(of, **view.options).collect() if of else empty
+        frame = self.result(analysis.name, of, **view.options) if of else empty
         return Shown(analysis.name, analysis.returns, trace, frame, lacking, tree=analysis.tree is not None)
 
     def lacking(self, analysis: Analysis, name: str) -> str:

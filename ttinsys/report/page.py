@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 
 from parsers import Trace
 from ttinsys import __version__
-from ttinsys.analysis import find
 from ttinsys.coverage import in_words
 from ttinsys.figures import draw, svg
 from ttinsys.figures.style import NothingToDraw
@@ -66,10 +65,10 @@ def _card(name: str, seen: Overview) -> str:
 
 def _findings(of: Gathered) -> str:
     several = len(of.tables) > 1
-    said = [html.items(comparison(of.tables), "findings")] if several else []
-    for name, tables in of.tables.items():
+    said = [html.items(comparison(of), "findings")] if several else []
+    for name in of.tables:
         heading = f'<h3 class="mono">{html.text(name)}</h3>' if several else ""
-        said.append(heading + html.items(findings(tables), "findings"))
+        said.append(heading + html.items(findings(of, name), "findings"))
     return "<h2>Findings</h2>" + "".join(said)
 
 
@@ -83,9 +82,9 @@ def _section(section: Section, of: Gathered) -> str:
 def _icicles(of: Gathered) -> str:
     """The tree of each trace's layers, to walk through."""
     trees = []
-    for number, (name, tables) in enumerate(of.tables.items()):
+    for number, name in enumerate(of.tables):
         heading = f'<h3 class="mono">{html.text(name)}</h3>' if len(of.tables) > 1 else ""
-        layers = find("layers").on(tables).collect()
+        layers = of.result("layers", [name])
         if layers["total_ns"].sum() > 0:
             trees.append(heading + html.icicle(layers, f"tree-{number}"))
     return "".join(trees)
