@@ -12,6 +12,7 @@ from __future__ import annotations
 import polars as pl
 
 from parsers.schema import Column, Table
+from ttinsys.labels import HALF
 from ttinsys.published import GPUS, Gpu, known
 
 CEILINGS = Table(
@@ -22,11 +23,22 @@ CEILINGS = Table(
     Column("tf32_flops_per_s", pl.Float64, "matrix products in TF32, dense", unit="FLOP/s"),
     Column("single_flops_per_s", pl.Float64, "32-bit floats without tensor cores", unit="FLOP/s"),
     Column("bandwidth_bytes_per_s", pl.Float64, "of its memory", unit="B/s"),
-    Column("ridge", pl.Float64, "operations per byte from which on 16-bit products are bound by arithmetic"),
+    Column("ridge", pl.Float64, "from which on 16-bit products are bound by arithmetic", unit="FLOP/B"),
     Column("source", pl.String, "`data sheet`, `trace`, `both` where they agree on bandwidth, or `given`"),
     Column("note", pl.String, "what is not known, or where the trace and the data sheet disagree"),
     doc="one row per device",
 )
+
+
+def peak_of_type(float32: str = "tf32") -> pl.Expr:
+    """Operations per second of matrix products in the type of a call, from `dtype` and columns of `CEILINGS`.
+
+    Args:
+        float32: whether 32-bit floats are held against the peak of `tf32` or of `single`. Of other types none is known.
+    """
+    full = pl.when(dtype="float32").then(f"{float32}_flops_per_s")
+    return pl.coalesce(pl.when(pl.col("dtype").is_in(HALF)).then("half_flops_per_s"), full)
+
 
 TOLERANCE = 0.1
 """By how much of the data sheet's the trace's bandwidth may differ before that is noted."""

@@ -15,24 +15,19 @@ from math import cos, pi, sin, sqrt, tan
 import polars as pl
 
 from parsers import TraceError
+from ttinsys.dimensions import REASON, component, role
 
 TOTAL, ALL = "total", "(all)"
 """`by` and `key` of the row that holds the whole trace."""
 
-_REASON = pl.format("({})", "attributed_by")
-_PLACE = pl.coalesce("path", _REASON)
+_PLACE = pl.coalesce("path", REASON)
 _ANNOTATED = pl.col("module").is_not_null().any().over("trace").all()
-
-
-def _within(column: str, otherwise: str) -> pl.Expr:
-    return pl.when(pl.col("range_id").is_null()).then(_REASON).otherwise(pl.col(column).fill_null(otherwise))
-
 
 KEYS = {
     "layer": pl.when(_ANNOTATED).then(pl.coalesce("module", _PLACE)).otherwise(_PLACE),
     "path": _PLACE,
-    "role": _within("role", "(not annotated)"),
-    "component": _within("component", "(pipeline)"),
+    "role": role(),
+    "component": component(),
     "operator": pl.col("operator"),
     "kernel": pl.col("kernel").fill_null("(unnamed)"),
 }
@@ -199,7 +194,8 @@ def noise(confidence: float) -> pl.Expr:
         return values.replace_strict(known, default=None, return_dtype=pl.Float64)
 
     t = freedom.fill_nan(1).floor().clip(1, _NORMAL).map_batches(quantiles, return_dtype=pl.Float64)
-    return (t * both.sqrt()).ceil().cast(pl.Int64)
+    # More than an integer holds is not known either.
+    return (t * both.sqrt()).ceil().cast(pl.Int64, strict=False)
 
 
 _NORMAL = 400

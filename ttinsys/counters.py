@@ -18,6 +18,7 @@ from parsers.schema import Column, Table
 from ttinsys.labels import DOMAIN
 from ttinsys.operators import classify
 from ttinsys.parts import with_parts
+from ttinsys.sums import weighted
 
 CACHE = Table(
     "cache",
@@ -173,7 +174,7 @@ def _grouped(kernels: pl.DataFrame, *, named: bool) -> pl.DataFrame:
         expression
         for cache in ("l1", "l2")
         for expression in (
-            _weighted(f"{cache}_hit_ratio").alias(f"{cache}_hit_ratio"),
+            weighted(f"{cache}_hit_ratio", "duration_ns").alias(f"{cache}_hit_ratio"),
             pl.col(f"{cache}_hit_ratio").median().alias(f"{cache}_median_ratio"),
         )
     ]
@@ -189,9 +190,3 @@ def _grouped(kernels: pl.DataFrame, *, named: bool) -> pl.DataFrame:
         .select(pl.col(column.name).cast(column.dtype) for column in CACHE.columns)
         .sort(pl.col("sum_ns").neg(), *_KEYS, nulls_last=True)
     )
-
-
-def _weighted(ratio: str) -> pl.Expr:
-    """Mean weighted by duration, over kernels that have both."""
-    weight = pl.when(pl.col(ratio).is_not_null()).then("duration_ns")
-    return ((pl.col(ratio) * weight).sum() / weight.sum()).fill_nan(None)

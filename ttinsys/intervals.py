@@ -35,6 +35,26 @@ def busy() -> pl.Expr:
     return claimed().sum()
 
 
+def busy_by(ops: pl.LazyFrame, keys: Sequence[str]) -> pl.LazyFrame:
+    """Nanoseconds that operations cover, on each device, added up over the devices.
+
+    Args:
+        ops: `device`, `start_ns`, `end_ns` and the columns `keys`; in any order.
+        keys: what the operations of a row have in common.
+
+    Returns:
+        `keys` and `busy_ns`.
+    """
+    return (
+        ops.select(*keys, "device", "start_ns", "end_ns")
+        .sort("start_ns")
+        .group_by(*keys, "device", maintain_order=True)
+        .agg(busy().alias("busy_ns"))
+        .group_by(*keys)
+        .agg(pl.col("busy_ns").sum())
+    )
+
+
 def span() -> pl.Expr:
     """Nanoseconds from the first start to the last end; to aggregate with."""
     return pl.col("end_ns").max() - pl.col("start_ns").min()

@@ -30,7 +30,7 @@ LABELS = (
     Column("kv_len", pl.Int64, "keys of an attention core"),
     Column("heads", pl.Int64, "heads of an attention core"),
     Column("dtype", pl.String, "type of the call's first tensor, as `float16`"),
-    Column("flops", pl.Int64, "floating-point operations of the call outside the annotated ranges in it", unit="1"),
+    Column("flops", pl.Int64, "floating-point operations of the call outside the annotated ranges in it", unit="FLOP"),
     Column("bytes", pl.Int64, "least traffic of the call outside the annotated ranges in it", unit="B"),
 )
 """Columns that come from annotation; null where a trace has none."""
@@ -43,9 +43,16 @@ FAMILIES = {
     "attention": ATTENTION_ROLES,
     "convolution": CONVOLUTION_ROLES,
     "linear": ("linear",),
-    "norms": ("group_norm", "layer_norm", "rms_norm"),
+    "norm": ("group_norm", "layer_norm", "rms_norm"),
 }
 """Roles that a reader takes together."""
+OTHER_FAMILY = "other"
+"""Of all other roles."""
+
+ITEM_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "float8_e4m3fn": 1, "float8_e5m2": 1, "int8": 1}
+"""Bytes of a number, by the `dtype` of a call or of a run."""
+HALF = ("float16", "bfloat16")
+"""Types of 16-bit floats."""
 
 NAMES = tuple(column.name for column in LABELS)
 _OF_MODULE = {

@@ -64,6 +64,6 @@ def _row(run: dict[str, object]) -> list[object]:
 def _of_type(value: object, column: Column) -> object:
     wanted = {pl.String: str, pl.Int64: int, pl.Boolean: bool}[column.dtype]  # type: ignore[index]
     fits = isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))
-    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
-        return None
+    if wanted is int and isinstance(value, int) and not 0 < value < 1 << 63:
+        return None  # each is a number of something that there is
     return value if fits else None

@@ -36,6 +36,10 @@ class Point:
     peak_bytes: tuple[int, ...]
 
 
+_MOST = (1 << 63) - 1
+"""Bytes that a table can hold."""
+
+
 def is_sweep(path: Path) -> bool:
     """Whether a path is the folder of a sweep."""
     with suppress(OSError):  # a name longer than names may be
@@ -55,7 +59,7 @@ def points_of(folder: Path) -> list[Point]:
         if said["format"] != FORMAT:
             raise UnreadableTrace(path, f"of format {said['format']}, and {FORMAT} is read", "upgrade ttinsys")
         return [_point(folder, entry) for entry in said["points"]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UnreadableTrace(path, "not a manifest of annotate.sweep", "make the sweep again") from error
 
 
@@ -73,12 +77,12 @@ def captures_of(folder: Path) -> list[Path]:
 
 def _point(folder: Path, entry: dict[str, Any]) -> Point:
     runs = entry.get("runs", [])
-    name = entry.get("trace")
+    name = Path(entry.get("trace") or "").name
     return Point(
         options={str(key): str(value) for key, value in entry["point"].items()},
         # A manifest comes from a stranger: what it names is in its folder.
-        trace=folder / Path(name).name if entry["status"] == "done" and name else None,
+        trace=folder / name if entry["status"] == "done" and name not in ("", "..") and "\0" not in name else None,
         error=str(entry["error"]) if "error" in entry else None,
         wall_s=tuple(float(run["wall_s"]) for run in runs),
-        peak_bytes=tuple(int(run["peak_bytes"]) for run in runs),
+        peak_bytes=tuple(min(int(run["peak_bytes"]), _MOST) for run in runs),
     )

@@ -105,8 +105,8 @@ def test_devices_idle_apart(tmp_path: Path) -> None:
     t.kernel(main, "gemm", launch=(4, 5), gpu=(30, 50), device=0)
     frame = find("gaps").run(t.load(tmp_path)).collect()
     assert frame.select("device", "component", "span_ns", "idle_ns", "latency_ns", "from_ns", "to_ns").rows() == [
-        (0, "(not annotated)", 40, 10, 10, 10, 50),
-        (1, "(not annotated)", 25, 0, 0, 15, 40),
+        (0, "(no_range_open)", 40, 10, 10, 10, 50),
+        (1, "(no_range_open)", 25, 0, 0, 15, 40),
     ]
 
 
@@ -143,7 +143,7 @@ def test_components_divide_the_same_time(tmp_path: Path) -> None:
     assert frame.select("component", "busy_ns", "idle_ns").rows() == [
         ("text_encoder", 30, 0),
         ("denoiser", 250, 100),
-        ("(not annotated)", 20, 120),
+        ("(no_range_open)", 20, 120),
     ]
 
 

@@ -15,12 +15,13 @@ import ttinsys
 from parsers import Trace
 from tests.labelled import Labelled
 from tests.shared import each_capture
-from ttinsys.analyses.scaling import BY, NotASweep
+from ttinsys.analyses.scaling import BY
 from ttinsys.analysis import find
 from ttinsys.cli import main
 from ttinsys.figures import draw, specification
 from ttinsys.figures.style import NothingToDraw
 from ttinsys.needs import Lacking
+from ttinsys.series import NotASweep
 
 SIDES = (4, 8, 12, 16)
 ATTENTION, CONVOLUTION = "spatial_attention", "spatial_conv"

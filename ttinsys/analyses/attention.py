@@ -12,19 +12,20 @@ from __future__ import annotations
 import polars as pl
 
 from parsers.schema import Column, Table
-from ttinsys.analyses.lengths import known_sum, per
 from ttinsys.analysis import analysis
+from ttinsys.calls import executed
 from ttinsys.labels import ATTENTION_ROLES, CONVOLUTION_ROLES
 from ttinsys.needs import GPU_WORK, LENGTHS
 from ttinsys.nesting import lift
 from ttinsys.parts import NEEDED, with_parts
+from ttinsys.sums import known_sum, ratio, share
 
 ATTENTION = Table(
     "attention",
     Column("component", pl.String, "part of the pipeline"),
     Column("role", pl.String, "of the attention"),
     Column("calls", pl.UInt32, "of its cores"),
-    Column("total_ns", pl.Int64, "durations added up: the five that follow", unit="ns"),
+    Column("total_ns", pl.Int64, "durations added up: core, projections, layout, rearrange and other", unit="ns"),
     Column("share", pl.Float64, "of all attention of the trace", unit="ratio"),
     Column("core_ns", pl.Int64, "in the core: QK, softmax and AV, or what is fused of them; added up", unit="ns"),
     Column("projections_ns", pl.Int64, "in linear layers of queries, keys, values and output; added up", unit="ns"),
@@ -36,9 +37,9 @@ ATTENTION = Table(
     Column("q_len_max", pl.Int64, "most queries of a call"),
     Column("kv_len_min", pl.Int64, "least keys of a call"),
     Column("kv_len_max", pl.Int64, "most keys of a call"),
-    Column("core_flops", pl.Int64, "of its cores; null where not annotated", unit="1"),
+    Column("core_flops", pl.Int64, "of its cores; null where not annotated", unit="FLOP"),
     Column("core_flops_per_s", pl.Float64, "of its cores, by the time in them", unit="FLOP/s"),
-    Column("projections_flops", pl.Int64, "of its projections; null where not annotated", unit="1"),
+    Column("projections_flops", pl.Int64, "of its projections; null where not annotated", unit="FLOP"),
     Column("core_time_ratio", pl.Float64, "`core_ns` of that of the component's spatial attention", unit="ratio"),
     Column("time_ratio", pl.Float64, "`total_ns` of the same", unit="ratio"),
     Column("flops_ratio", pl.Float64, "FLOPs of core and projections of the same", unit="ratio"),
@@ -96,9 +97,9 @@ def attention(ops: pl.LazyFrame, ranges: pl.LazyFrame, calls: pl.LazyFrame) -> p
             (pl.col("core_flops") + pl.col("projections_flops").fill_null(0)).alias("_flops"),
         )
         .with_columns(
-            per(pl.col("total_ns"), pl.col("total_ns").sum()).alias("share"),
-            per(pl.col("total_ns"), pl.col("total_ns").sum().over("component")).alias("share_of_component"),
-            per(pl.col("core_flops") * 1e9, pl.col("core_ns")).alias("core_flops_per_s"),
+            share("total_ns").alias("share"),
+            share("total_ns").over("component").alias("share_of_component"),
+            ratio(pl.col("core_flops") * 1e9, "core_ns").alias("core_flops_per_s"),
             _to_spatial("core_ns").alias("core_time_ratio"),
             _to_spatial("core_flops").alias("core_flops_ratio"),
             _to_spatial("total_ns").alias("time_ratio"),
@@ -114,14 +115,11 @@ def _costs(calls: pl.LazyFrame) -> pl.LazyFrame:
     q_len, kv_len = pl.col("q_len"), pl.col("kv_len")
     return (
         calls.filter(pl.col("attention").is_not_null())
-        .with_columns(
-            pl.when(core).then("flops").alias("_core"), pl.when(projection).then("flops").alias("_projection")
-        )
         .group_by("component", "attention")
         .agg(
-            core.sum().alias("calls"),
-            known_sum("_core").alias("core_flops"),
-            known_sum("_projection").alias("projections_flops"),
+            pl.col("executions").filter(core).sum().alias("calls"),
+            known_sum(executed("flops").filter(core)).alias("core_flops"),
+            known_sum(executed("flops").filter(projection)).alias("projections_flops"),
             q_len.min().alias("q_len_min"),
             q_len.max().alias("q_len_max"),
             kv_len.min().alias("kv_len_min"),
@@ -173,4 +171,4 @@ def _holds(nested: pl.DataFrame, flags: pl.Series) -> pl.Series:
 
 def _to_spatial(column: str) -> pl.Expr:
     spatial = pl.col(column).filter(pl.col("role") == "spatial_attention").first()
-    return per(pl.col(column), spatial.over("component"))
+    return ratio(column, spatial.over("component"))

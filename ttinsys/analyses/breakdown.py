@@ -11,16 +11,18 @@ import polars as pl
 
 from parsers.schema import Column, Table
 from ttinsys.analysis import Option, analysis
-from ttinsys.intervals import busy
+from ttinsys.dimensions import PROJECTIONS, component, role
+from ttinsys.intervals import busy_by
 from ttinsys.needs import GPU_WORK
 from ttinsys.parts import with_parts
+from ttinsys.sums import ratio, share
 
 BREAKDOWN = Table(
     "breakdown",
     Column("trace", pl.String, "the trace; the first one is the baseline"),
-    Column("role", pl.String, "what the layer does; `(reason)` without one"),
+    Column("role", pl.String, "what the layer does; `(not annotated)`, or `(reason)` without a range"),
     Column("operator", pl.String, "what the kernel does"),
-    Column("component", pl.String, "part of the pipeline; `(pipeline)` outside all"),
+    Column("component", pl.String, "part of the pipeline; `(pipeline)` outside all, else as for `role`"),
     Column("step", pl.Int64, "denoising step or token; null outside steps"),
     Column("phase", pl.String, "`prefill` or `decode`; `(none)` elsewhere"),
     Column("part", pl.String, "part of attention, see `ttinsys.parts`; `(no attention)` elsewhere"),
@@ -37,32 +39,12 @@ BREAKDOWN = Table(
 
 DIMENSIONS = ("role", "operator", "component", "step", "phase", "part")
 
-_WITHOUT_RANGE = pl.format("({})", "attributed_by")
-_VALUES = {
-    "role": pl.when(pl.col("range_id").is_null())
-    .then(_WITHOUT_RANGE)
-    .otherwise(pl.col("role").fill_null("(not annotated)")),
-    "operator": pl.col("operator"),
-    "component": pl.when(pl.col("range_id").is_null())
-    .then(_WITHOUT_RANGE)
-    .otherwise(pl.col("component").fill_null("(pipeline)")),
-    "step": pl.col("step"),
-    "phase": pl.col("phase").fill_null("(none)"),
-    "part": pl.col("part").fill_null("(no attention)"),
-}
-
 
 @analysis(
     returns=BREAKDOWN,
     options=(
         Option("by", str, ("role",), "What to divide by; twice crosses two.", DIMENSIONS, multiple=True),
-        Option(
-            "projections",
-            str,
-            "linear",
-            "Whether projections of queries, keys, values and output count as linear or as their attention.",
-            ("linear", "attention"),
-        ),
+        PROJECTIONS,
     ),
     needs=(GPU_WORK,),
     across=True,
@@ -82,21 +64,20 @@ def breakdown(ops: pl.LazyFrame, *, by: tuple[str, ...] = ("role",), projections
     wanted = list(dict.fromkeys(by))
     if "part" in wanted:
         ops = with_parts(ops)
-    if projections == "attention":
-        ops = ops.with_columns(of_attention().alias("role"))
+    values = {
+        "role": role(projections),
+        "operator": pl.col("operator"),
+        "component": component(),
+        "step": pl.col("step"),
+        "phase": pl.col("phase").fill_null("(none)"),
+        "part": pl.col("part").fill_null("(no attention)"),
+    }
     duration = pl.col("duration_ns")
     baseline = pl.col("trace").to_physical() == 0
-    traces, total = pl.col("trace").n_unique(), pl.col("sum_ns").sum()
+    traces = pl.col("trace").n_unique()
     keys = ["trace", *wanted]
     divided = ops.select(
-        "trace", "device", "start_ns", "end_ns", "duration_ns", *(_VALUES[name].alias(name) for name in wanted)
-    )
-    covered = (
-        divided.sort("start_ns")
-        .group_by(*keys, "device", maintain_order=True)
-        .agg(busy().alias("busy_ns"))
-        .group_by(keys)
-        .agg(pl.col("busy_ns").sum())
+        "trace", "device", "start_ns", "end_ns", "duration_ns", *(values[name].alias(name) for name in wanted)
     )
     return (
         divided.group_by(keys)
@@ -107,17 +88,11 @@ def breakdown(ops: pl.LazyFrame, *, by: tuple[str, ...] = ("role",), projections
             duration.quantile(0.95, "nearest").alias("p95_ns"),
             duration.max().alias("max_ns"),
         )
-        .join(covered, on=keys, nulls_equal=True, validate="1:1")
+        .join(busy_by(divided, keys), on=keys, nulls_equal=True, validate="1:1")
         .with_columns(
-            (pl.col("sum_ns") / total.over("trace")).fill_nan(None).alias("share"),
-            pl.when(traces > 1).then(pl.col("sum_ns") / pl.col("sum_ns").filter(baseline).sum()).alias("relative"),
+            share("sum_ns").over("trace").alias("share"),
+            pl.when(traces > 1).then(ratio("sum_ns", pl.col("sum_ns").filter(baseline).sum())).alias("relative"),
             *(pl.lit(None, BREAKDOWN.schema[name]).alias(name) for name in DIMENSIONS if name not in wanted),
         )
         .sort("trace", *(name for name in wanted if name == "step"), pl.col("sum_ns").neg(), *wanted)
     )
-
-
-def of_attention() -> pl.Expr:
-    """The role, with that of their attention for its projections (a switch: it moves "linear" of the study's 49%)."""
-    projection = (pl.col("role") == "linear") & pl.col("attention").is_not_null()
-    return pl.when(projection).then("attention").otherwise("role")

@@ -40,6 +40,7 @@ from ttinsys.budget import BUDGET, CONFIDENCE, PERCENT, Budget, exceeded, slower
 from ttinsys.comparability import remarks, unfair
 from ttinsys.comparison import KEYS, PER, TOTAL, against_first, compared, traces_of
 from ttinsys.needs import GPU_WORK
+from ttinsys.sums import ratio
 
 CHANGES = {
     "faster": "by more than the noise",
@@ -171,7 +172,7 @@ def diff(
         .with_columns(
             change.alias("change"),
             pl.when(fair).then(pl.col("before_ns") / pl.col("after_ns")).alias("speedup"),
-            (pl.col("before_ns") / whole).fill_nan(None).alias("share"),
+            ratio("before_ns", whole).alias("share"),
             pl.lit("step" if per == "step" else None, pl.String).alias("per"),
             pl.when(is_total).then("unfair").alias("unfair"),
         )

@@ -16,14 +16,16 @@ import polars as pl
 
 from parsers.schema import Column, Table
 from ttinsys.analysis import Option, analysis
+from ttinsys.dimensions import component
 from ttinsys.identity import BITS, pid_of, tid_of
 from ttinsys.intervals import claimed, concurrent, coverage, covered, gap
 from ttinsys.needs import GPU_WORK
+from ttinsys.sums import ratio
 
 GAPS = Table(
     "gaps",
     Column("device", pl.Int64, "CUDA device"),
-    Column("component", pl.String, "part of the pipeline; `(pipeline)` outside all, `(not annotated)` elsewhere"),
+    Column("component", pl.String, "part of the pipeline; `(pipeline)`, `(not annotated)` or `(reason)` elsewhere"),
     Column("step", pl.Int64, "denoising step or token; null outside steps"),
     Column("step_id", pl.Int64, "RangeId of the step's range: the number starts over with every run"),
     Column("span_ns", pl.Int64, "busy and idle: all rows of a device add up to its first start to last end", unit="ns"),
@@ -110,18 +112,14 @@ def gaps(ops: pl.LazyFrame, ranges: pl.LazyFrame, api_calls: pl.LazyFrame, *, by
             (pl.col("_first") - origin).alias("from_ns"),
             (pl.col("_last") - origin).alias("to_ns"),
         )
-        .with_columns((pl.col("idle_ns") / pl.col("span_ns")).fill_nan(None).alias("idle_share"))
+        .with_columns(ratio("idle_ns", "span_ns").alias("idle_share"))
         .sort("device", (pl.col("step_id").is_null() if by == "step" else "from_ns"), "from_ns", *_KEYS)
     )
 
 
 def _placed(ops: pl.LazyFrame, by: str) -> pl.LazyFrame:
     """The operations of each device as they begin, with the time that each keeps it busy and the gap it ends."""
-    component = pl.coalesce(
-        "component",
-        pl.when(pl.col("role").is_not_null()).then(pl.lit("(pipeline)")).otherwise(pl.lit("(not annotated)")),
-    )
-    wanted = {"component": component, "step": pl.col("step"), "step_id": pl.col("step_id")}
+    wanted = {"component": component(), "step": pl.col("step"), "step_id": pl.col("step_id")}
     given = {"component"} if by == "component" else {"step", "step_id"} if by == "step" else set()
     return (
         ops.select(

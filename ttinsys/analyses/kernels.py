@@ -10,6 +10,7 @@ import polars as pl
 
 from parsers.schema import Column, Table
 from ttinsys.analysis import analysis
+from ttinsys.sums import share
 
 KERNELS_BY_NAME = Table(
     "kernels",
@@ -48,8 +49,6 @@ def kernels(ops: pl.LazyFrame) -> pl.LazyFrame:
             duration.min().alias("min_ns"),
             duration.max().alias("max_ns"),
         )
-        .with_columns(
-            pl.when(pl.col("sum_ns").sum() != 0).then(pl.col("sum_ns") / pl.col("sum_ns").sum()).alias("share")
-        )
+        .with_columns(share("sum_ns").alias("share"))
         .sort("sum_ns", "kernel", descending=[True, False])
     )

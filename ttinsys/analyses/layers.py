@@ -12,6 +12,7 @@ from parsers.schema import Column, Table
 from ttinsys.analyses.ranges import outside, share_of_all
 from ttinsys.analysis import Option, analysis
 from ttinsys.nesting import lift, trail
+from ttinsys.sums import known_sum
 
 LAYERS = Table(
     "layers",
@@ -57,9 +58,7 @@ def layers(ops: pl.LazyFrame, ranges: pl.LazyFrame, *, depth: int | None = None)
             pl.col("_above").first(),
             pl.col("role").first(),
             pl.len().alias("instances"),
-            pl.when((pl.col("end_ns") - pl.col("start_ns")).count() > 0)
-            .then((pl.col("end_ns") - pl.col("start_ns")).sum())
-            .alias("cpu_ns"),
+            known_sum(pl.col("end_ns") - pl.col("start_ns")).alias("cpu_ns"),
         )
         .join(launched, on=["path", "depth"], how="left")
         .with_columns(

@@ -18,7 +18,9 @@ import polars as pl
 from parsers.schema import Column, Table
 from ttinsys import needs
 from ttinsys.analysis import Option, analysis
+from ttinsys.calls import cores
 from ttinsys.labels import ATTENTION_ROLES
+from ttinsys.sums import known_sum, ratio, share
 
 LENGTHS = Table(
     "lengths",
@@ -38,7 +40,7 @@ LENGTHS = Table(
     Column("times", pl.Float64, "largest by smallest"),
     Column("adjacent", pl.Float64, "the greatest of a length by the next smaller one"),
     Column("gpu_ns", pl.Int64, "GPU time of the cores, added up; null where they launched nothing", unit="ns"),
-    Column("flops", pl.Int64, "of the cores; null where not annotated", unit="1"),
+    Column("flops", pl.Int64, "of the cores; null where not annotated", unit="FLOP"),
     Column("module", pl.String, "path of the module"),
     doc="one row per call in order, per role and length, or per step and component; the rest is null",
 )
@@ -82,20 +84,6 @@ def lengths(
     )
 
 
-def cores(calls: pl.LazyFrame) -> pl.LazyFrame:
-    """The calls of attention cores in the order of their opening: `CALLS` with `call`, their number, and `length`."""
-    with_text = pl.col("role").is_in(["cross_attention", "joint_attention"])
-    return (
-        calls.filter(pl.col("q_len").is_not_null())
-        .sort("cpu_start_ns", maintain_order=True)
-        .with_row_index("call")
-        .with_columns(
-            pl.when(with_text).then("q_len").otherwise(pl.coalesce("kv_len", "q_len")).alias("length"),
-            pl.when(pl.col("ops") > 0).then("gpu_ns").alias("gpu_ns"),
-        )
-    )
-
-
 def _each(chosen: pl.LazyFrame) -> pl.LazyFrame:
     own = ("calls", "share", "lengths", "smallest", "largest", "times", "adjacent")
     return chosen.select(name for name in LENGTHS.schema if name not in own)
@@ -104,8 +92,8 @@ def _each(chosen: pl.LazyFrame) -> pl.LazyFrame:
 def _histogram(chosen: pl.LazyFrame) -> pl.LazyFrame:
     return (
         chosen.group_by("component", "role", "length", "q_len", "kv_len")
-        .agg(pl.len().alias("calls"), known_sum("gpu_ns"), known_sum("flops"))
-        .with_columns(per(pl.col("calls"), pl.col("calls").sum()).alias("share"))
+        .agg(pl.len().alias("calls"), *_known())
+        .with_columns(share("calls").alias("share"))
         .sort("component", "role", "length", "kv_len", descending=[False, False, True, True])
     )
 
@@ -121,21 +109,14 @@ def _steps(chosen: pl.LazyFrame) -> pl.LazyFrame:
             own.n_unique().alias("lengths"),
             own.min().alias("smallest"),
             own.max().alias("largest"),
-            per(own.max(), own.min()).alias("times"),
+            ratio(own.max(), own.min()).alias("times"),
             (levels / levels.shift(1)).max().alias("adjacent"),
-            known_sum("gpu_ns"),
-            known_sum("flops"),
+            *_known(),
         )
-        .with_columns(per(pl.col("calls"), pl.col("calls").sum()).alias("share"))
+        .with_columns(share("calls").alias("share"))
         .sort("call")
     )
 
 
-def known_sum(column: str) -> pl.Expr:
-    """The sum of a column's values, null where none is known; to aggregate with."""
-    return pl.when(pl.col(column).count() > 0).then(pl.col(column).sum()).alias(column)
-
-
-def per(value: pl.Expr, whole: pl.Expr) -> pl.Expr:
-    """The quotient of two columns; null where there is nothing to divide by."""
-    return pl.when(whole > 0).then(value / whole)
+def _known() -> list[pl.Expr]:
+    return [known_sum(name).alias(name) for name in ("gpu_ns", "flops")]

@@ -15,10 +15,13 @@ import polars as pl
 
 from parsers.schema import Column, Table
 from ttinsys.analysis import analysis
-from ttinsys.intervals import busy, span
+from ttinsys.calls import executed
+from ttinsys.intervals import busy_by, span
+from ttinsys.labels import ITEM_BYTES
 from ttinsys.literature import QUALITY
 from ttinsys.needs import GPU_WORK, RUNS
 from ttinsys.published import MODELS, model
+from ttinsys.sums import known_sum, ratio
 
 PARETO = Table(
     "pareto",
@@ -50,17 +53,17 @@ PARETO = Table(
     doc="one row per trace",
 )  # fmt: skip
 
-_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8, "float8_e4m3fn": 1}
 _PICTURE = ("busy_ns", "span_ns", "flops")
 
 
 @analysis(returns=PARETO, needs=(GPU_WORK, RUNS), across=True)
-def pareto(ops: pl.LazyFrame, ranges: pl.LazyFrame, runs: pl.LazyFrame) -> pl.LazyFrame:
+def pareto(ops: pl.LazyFrame, ranges: pl.LazyFrame, calls: pl.LazyFrame, runs: pl.LazyFrame) -> pl.LazyFrame:
     """Weigh time against quality (Fig. 4 of the study).
 
     Args:
         ops: `OPS` of one or several traces.
         ranges: `RANGES` of them.
+        calls: `CALLS` of them.
         runs: `RUNS` of them.
 
     Returns:
@@ -69,18 +72,12 @@ def pareto(ops: pl.LazyFrame, ranges: pl.LazyFrame, runs: pl.LazyFrame) -> pl.La
     """
     told = _told(runs)
     stages = _stages(ops, ranges, told)
-    whole = (
-        ops.sort("start_ns")
-        .group_by("trace", "device", maintain_order=True)
-        .agg(busy().alias("busy_ns"), span().alias("span_ns"))
-        .group_by("trace")
-        .agg(pl.col("busy_ns").sum(), pl.col("span_ns").max())
-    )
-    costs = ranges.group_by("trace").agg(_or_null(pl.col("flops")))
+    whole = ops.group_by("trace").agg(span().alias("span_ns")).join(busy_by(ops, ["trace"]), on="trace")
+    costs = calls.group_by("trace").agg(known_sum(executed("flops")).alias("flops"))
     scaled = stages.group_by("trace").agg(
         pl.col("_images").max(),
         pl.col("steps", "full_steps").sum(),
-        (pl.col("_decode_ns").sum() / pl.col("_decoded").sum()).fill_nan(None).alias("step_ns"),
+        ratio(pl.col("_decode_ns").sum(), pl.col("_decoded").sum()).alias("step_ns"),
         (pl.col("_decode_ns") + pl.col("_prefill_ns")).sum().alias("_in_steps_ns"),
         (pl.col("_decode_ns") * pl.col("_grown") + pl.col("_prefill_ns")).sum().alias("_grown_ns"),
         pl.col("_grown").null_count().alias("_unknown"),
@@ -95,7 +92,7 @@ def pareto(ops: pl.LazyFrame, ranges: pl.LazyFrame, runs: pl.LazyFrame) -> pl.La
         .with_columns(pl.when(known).then((estimated / images).round()).alias("estimated_ns"))
         .with_columns((pl.col(_PICTURE) / images).round(), images.alias("images"))
         .with_columns(
-            (pl.col("parameters") * pl.col("dtype").replace_strict(_BYTES, default=None)).alias("weight_bytes")
+            (pl.col("parameters") * pl.col("dtype").replace_strict(ITEM_BYTES, default=None)).alias("weight_bytes")
         )
         .with_columns(pl.lit(None, pl.Int64).alias("peak_bytes"), pl.lit(None).alias("peak_bytes_per_parameter"))
     )
@@ -151,15 +148,8 @@ def _stages(ops: pl.LazyFrame, ranges: pl.LazyFrame, told: pl.LazyFrame) -> pl.L
     opened = ranges.filter(pl.col("range_id") == pl.col("step_id")).select(
         "trace", "step_id", pl.col("name").alias("_stage")
     )
-    steps = (
-        ops.filter(pl.col("step_id").is_not_null())
-        .sort("start_ns")
-        .group_by("trace", "step_id", "device", maintain_order=True)
-        .agg(busy().alias("_ns"), pl.col("step", "phase").first())
-        .group_by("trace", "step_id")
-        .agg(pl.col("_ns").sum(), pl.col("step", "phase").first())
-        .join(opened, on=["trace", "step_id"], how="left")
-    )
+    inside = ops.filter(pl.col("step_id").is_not_null())
+    steps = busy_by(inside, ["trace", "step_id", "step", "phase"]).join(opened, on=["trace", "step_id"], how="left")
     prefill = (pl.col("phase") == "prefill").fill_null(value=False)
     taken, asked, full = pl.col("steps"), pl.col("_asked"), pl.col("_full")
     more = pl.when(taken > asked).then(full + taken - asked).otherwise((full * taken / asked).round())
@@ -169,8 +159,8 @@ def _stages(ops: pl.LazyFrame, ranges: pl.LazyFrame, told: pl.LazyFrame) -> pl.L
             pl.max_horizontal((pl.col("step") == 0).sum(), 1).alias("_images"),
             pl.len().alias("_taken"),
             prefill.sum().alias("_prefills"),
-            pl.col("_ns").filter(prefill).sum().alias("_prefill_ns"),
-            pl.col("_ns").filter(~prefill).sum().alias("_decode_ns"),
+            pl.col("busy_ns").filter(prefill).sum().alias("_prefill_ns"),
+            pl.col("busy_ns").filter(~prefill).sum().alias("_decode_ns"),
         )
         .join(told.select("trace", "_asked", "_full"), on="trace")
         .with_columns(
@@ -182,10 +172,6 @@ def _stages(ops: pl.LazyFrame, ranges: pl.LazyFrame, told: pl.LazyFrame) -> pl.L
         .with_columns(((pl.col("full_steps") - pl.col("_first")) / (taken - pl.col("_first"))).alias("_grown"))
         .with_columns(pl.when(pl.col("_grown").is_finite()).then("_grown").alias("_grown"))
     )
-
-
-def _or_null(column: pl.Expr) -> pl.Expr:
-    return pl.when(column.is_not_null().any()).then(column.sum()).alias(column.meta.output_name())
 
 
 def _with_front(weighed: pl.LazyFrame) -> pl.LazyFrame:

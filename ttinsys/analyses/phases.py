@@ -15,10 +15,11 @@ from __future__ import annotations
 import polars as pl
 
 from parsers.schema import Column, Table
-from ttinsys.analyses.lengths import cores, known_sum, per
 from ttinsys.analysis import Option, analysis
-from ttinsys.ceilings import ceilings
+from ttinsys.calls import cores, executed
+from ttinsys.ceilings import ceilings, peak_of_type
 from ttinsys.needs import LENGTHS
+from ttinsys.sums import known_sum, ratio
 
 PHASES = Table(
     "phases",
@@ -40,7 +41,7 @@ PHASES = Table(
     Column("keys_max", pl.Int64, "most of a call"),
     Column("flops_per_s", pl.Float64, "FLOPs by the GPU time", unit="FLOP/s"),
     Column("bytes_per_s", pl.Float64, "least bytes by the GPU time", unit="B/s"),
-    Column("flops", pl.Int64, "of the cores; null where not annotated", unit="1"),
+    Column("flops", pl.Int64, "of the cores; null where not annotated", unit="FLOP"),
     Column("bytes", pl.Int64, "that the cores move at least; null where not annotated", unit="B"),
     Column("ridge", pl.Float64, "FLOPs per byte from which on arithmetic bounds: median of calls", unit="FLOP/B"),
     Column("intensity", pl.Float64, "FLOPs of the cores by the least bytes they move", unit="FLOP/B"),
@@ -49,7 +50,8 @@ PHASES = Table(
 
 PREFILL, DECODE = "prefill-like", "decode-like"
 
-_HALF, _TF32, _BANDWIDTH = "half_flops_per_s", "tf32_flops_per_s", "bandwidth_bytes_per_s"
+_CEILINGS = ("half_flops_per_s", "tf32_flops_per_s", "bandwidth_bytes_per_s")
+_BANDWIDTH = pl.col(_CEILINGS[-1])
 
 
 @analysis(
@@ -81,24 +83,24 @@ def phases(
     if by == "step":
         keys = ["step_id", "step", *keys]
     flops, bytes_, time = pl.col("flops"), pl.col("bytes"), pl.col("gpu_ns")
-    limit = pl.lit(ridge, pl.Float64) if ridge is not None else _peak() / pl.col(_BANDWIDTH)
+    limit = pl.lit(ridge, pl.Float64) if ridge is not None else peak_of_type() / _BANDWIDTH
     kind = pl.when(pl.col("q_len") <= queries).then(pl.lit(DECODE)).otherwise(pl.lit(PREFILL))
     grouped = (
         cores(calls)
         .join(_gpu(gpus), how="cross")
-        .with_columns(kind.alias("kind"), limit.alias("_ridge"))
+        .with_columns(kind.alias("kind"), limit.alias("_ridge"), executed("flops"), executed("bytes"))
         .with_columns((flops >= pl.col("_ridge") * bytes_).alias("_above"))
         .group_by(keys)
         .agg(
             pl.col("call").min(),
-            pl.len().alias("calls"),
+            pl.col("executions").sum().alias("calls"),
             pl.col("step_id").drop_nulls().n_unique().alias("steps"),
             *_spread("q_len", "queries"),
             *_spread("kv_len", "keys"),
             pl.col("_above").mean().alias("above_ridge"),
             pl.col("_ridge").median().alias("ridge"),
-            pl.col(_BANDWIDTH).first(),
-            *(known_sum(name) for name in ("gpu_ns", "flops", "bytes")),
+            _BANDWIDTH.first(),
+            *(known_sum(name).alias(name) for name in ("gpu_ns", "flops", "bytes")),
             # Of calls whose time is known: a rate is of what was timed.
             *(pl.col(name).filter(time > 0).sum().alias(f"_timed_{name}") for name in ("flops", "bytes")),
         )
@@ -108,22 +110,17 @@ def phases(
         grouped.sort("call", *keys)
         .with_columns(
             own.alias("step"),
-            per(flops, bytes_).alias("intensity"),
-            *(per(pl.col(f"_timed_{name}") * 1e9, time).alias(f"{name}_per_s") for name in ("flops", "bytes")),
+            ratio(flops, bytes_).alias("intensity"),
+            *(ratio(pl.col(f"_timed_{name}") * 1e9, time).alias(f"{name}_per_s") for name in ("flops", "bytes")),
         )
-        .with_columns(per(pl.col("bytes_per_s"), pl.col(_BANDWIDTH)).alias("bandwidth_share"))
+        .with_columns(ratio("bytes_per_s", _BANDWIDTH).alias("bandwidth_share"))
     )
 
 
 def _gpu(gpus: pl.LazyFrame) -> pl.LazyFrame:
     """One row: peaks and bandwidth of the first GPU, as `CEILINGS`; null where nothing is known of it."""
     first = gpus.select(pl.col("device_id").min().alias("device")).drop_nulls()
-    return ceilings(first, gpus).select(pl.col(_HALF, _TF32, _BANDWIDTH).first())
-
-
-def _peak() -> pl.Expr:
-    """Operations per second of matrix products in the call's type."""
-    return pl.when(pl.col("dtype").is_in(["float16", "bfloat16"])).then(_HALF).when(dtype="float32").then(_TF32)
+    return ceilings(first, gpus).select(pl.col(_CEILINGS).first())
 
 
 def _spread(column: str, name: str) -> tuple[pl.Expr, ...]:

@@ -10,8 +10,10 @@ import polars as pl
 
 from parsers.schema import Column, Table
 from ttinsys.analysis import analysis
+from ttinsys.dimensions import REASON
 from ttinsys.nesting import deepest, extended, lift
 from ttinsys.nvtx import UNNAMED
+from ttinsys.sums import known_sum, ratio
 
 RANGES_BY_NAME = Table(
     "ranges",
@@ -55,7 +57,7 @@ def ranges(ops: pl.LazyFrame, ranges: pl.LazyFrame) -> pl.LazyFrame:
             pl.col("ops").sum(),
             pl.col("self_ns").sum(),
             pl.col("total_ns").sum(),
-            pl.when(pl.col("cpu_ns").count() > 0).then(pl.col("cpu_ns").sum()).alias("cpu_ns"),
+            known_sum("cpu_ns").alias("cpu_ns"),
         )
     )
     return (
@@ -69,7 +71,7 @@ def outside(ops: pl.LazyFrame, name: str) -> pl.LazyFrame:
     """The operations without a range, by reason; the column `name` holds the reason in brackets."""
     return (
         ops.filter(pl.col("range_id").is_null())
-        .group_by(pl.format("({})", "attributed_by").alias(name))
+        .group_by(REASON.alias(name))
         .agg(pl.len().alias("ops"), pl.col("duration_ns").sum().alias("self_ns"))
         .with_columns(pl.col("self_ns").alias("total_ns"))
     )
@@ -77,8 +79,7 @@ def outside(ops: pl.LazyFrame, name: str) -> pl.LazyFrame:
 
 def share_of_all(total: str) -> pl.Expr:
     """`share`: a column of times over all GPU time, the sum of `self_ns` over all rows; null where that is 0."""
-    whole = pl.col("self_ns").sum()
-    return pl.when(whole != 0).then(pl.col(total) / whole).alias("share")
+    return ratio(total, pl.col("self_ns").sum()).alias("share")
 
 
 def _totals(nested: pl.DataFrame) -> pl.DataFrame:

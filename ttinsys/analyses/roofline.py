@@ -11,22 +11,25 @@ import polars as pl
 
 from parsers.schema import Column, Table
 from ttinsys.analysis import Option, analysis
-from ttinsys.ceilings import ceilings
+from ttinsys.calls import executed
+from ttinsys.ceilings import ceilings, peak_of_type
+from ttinsys.dimensions import PIPELINE, role
+from ttinsys.labels import ITEM_BYTES
 from ttinsys.needs import COSTS, GPU_WORK
 from ttinsys.published import GPUS
+from ttinsys.sums import known_sum, ratio
 
 ROOFLINE = Table(
     "roofline",
+    Column("component", pl.String, "part of the pipeline; `(pipeline)` outside all, else as for `role`"),
+    Column("role", pl.String, "what the layer does; `(not annotated)`, or `(reason)` without a range"),
     Column("device", pl.Int64, "CUDA device; null for calls whose work is not in the trace"),
-    Column("component", pl.String, "part of the pipeline; `(pipeline)` outside all, `(reason)` without a range"),
-    Column("role", pl.String, "what the layer does; `(reason)` without a range"),
-    Column("module", pl.String, "the module's path"),
     Column("gpu_ns", pl.Int64, "GPU time of its calls outside the ranges in them, durations added up", unit="ns"),
-    Column("intensity", pl.Float64, "operations per byte of least traffic; null where no cost is annotated"),
+    Column("intensity", pl.Float64, "operations by least traffic; null where no cost is annotated", unit="FLOP/B"),
     Column("bound", pl.String, "`compute` or `memory`: which of the two limits it, by its side of the ridge"),
     Column("mfu", pl.Float64, "of the peak: model FLOPs utilisation", unit="ratio"),
     Column("bandwidth_share", pl.Float64, "of the memory's bandwidth", unit="ratio"),
-    Column("weight_intensity", pl.Float64, "operations per byte of weights, of the layers that have both"),
+    Column("weight_intensity", pl.Float64, "operations by bytes of weights, of layers that have both", unit="FLOP/B"),
     Column("flops_per_s", pl.Float64, "operations a second achieved", unit="FLOP/s"),
     Column("bytes_per_s", pl.Float64, "least traffic a second achieved", unit="B/s"),
     Column("least_ns", pl.Int64, "time at the roof, call by call, added up: what is above could be saved", unit="ns"),
@@ -38,6 +41,7 @@ ROOFLINE = Table(
     Column("bandwidth_bytes_per_s", pl.Float64, "of the memory", unit="B/s"),
     Column("roof_share", pl.Float64, "achieved, of what the roof over its intensity allows", unit="ratio"),
     Column("note", pl.String, "what is not known of the GPU, and what to do"),
+    Column("module", pl.String, "the module's path"),
     doc="one row per device and kind of layer, the longest first, and per reason for which work has no layer",
 )
 
@@ -92,10 +96,8 @@ def roofline(
     """
     launched = _launched(ops)
     ceiling = ceilings(launched.select("device").drop_nulls(), gpus, gpu=gpu, peak=peak, bandwidth=bandwidth)
-    full = pl.col(f"{float32}_flops_per_s")
-    type_peak = pl.when(_HALF).then("half_flops_per_s").when(pl.col("dtype") == "float32").then(full)
-    seconds = pl.col("flops") * pl.col("executions") / type_peak
-    moving = pl.col("bytes") * pl.col("executions") / pl.col("bandwidth_bytes_per_s")
+    seconds = executed("flops") / peak_of_type(float32)
+    moving = executed("bytes") / pl.col("bandwidth_bytes_per_s")
     costed = pl.col("flops").is_not_null() | pl.col("bytes").is_not_null()
     return (
         _placed(launched, calls, by)
@@ -108,8 +110,8 @@ def roofline(
         )
         .group_by("device", *KEYS[by])
         .agg(
-            pl.col("executions").sum().alias("calls"),
-            *(_sum(pl.col(name) * pl.col("executions"), name) for name in ("flops", "bytes")),
+            pl.col("executions").sum().cast(pl.Int64).alias("calls"),
+            *(known_sum(executed(name)).alias(name) for name in ("flops", "bytes")),
             pl.col("gpu_ns").sum(),
             pl.col("gpu_ns").filter("_costed").sum().alias("costed_ns"),
             _of_costed(pl.col("_computing")).alias("_computing"),
@@ -128,33 +130,15 @@ def roofline(
     )
 
 
-_HALF = pl.col("dtype").is_in(["float16", "bfloat16"])
-
-
 def _launched(ops: pl.LazyFrame) -> pl.LazyFrame:
-    """GPU time of each call, or reason for having none, by device; and how often it ran."""
-    captured = pl.col("attributed_by") == "graph_capture"
-    reason = pl.when(pl.col("range_id").is_null()).then(pl.format("({})", "attributed_by"))
-    by_node = ops.group_by(
-        "device",
-        "module_id",
-        pl.when(pl.col("module_id").is_null()).then(reason.otherwise(pl.lit("(not annotated)"))).alias("reason"),
-        pl.when(captured & pl.col("module_id").is_not_null()).then("graph_node_id").alias("node"),
-    ).agg(pl.len().cast(pl.Int64).alias("ops"), pl.col("duration_ns").sum().alias("gpu_ns"))
+    """GPU time of each call, or of each reason for having none, by device."""
+    module = pl.col("module_id")
     return (
-        by_node.group_by("device", "module_id", "reason")
-        .agg(
-            pl.when(pl.col("node").is_not_null()).then("ops").otherwise(1).max().alias("executions"),
-            pl.col("gpu_ns").sum(),
-        )
+        ops.group_by("device", "module_id", pl.when(module.is_null()).then(role()).alias("reason"))
+        .agg(pl.col("duration_ns").sum().alias("gpu_ns"))
         .sort(pl.col("gpu_ns").neg(), "device")
         # The cost of a call is that of one device, if ever it worked on several.
-        .with_columns(
-            pl.when(pl.col("module_id").is_not_null() & pl.col("module_id").is_first_distinct())
-            .then("executions")
-            .otherwise(0)
-            .alias("executions")
-        )
+        .with_columns((module.is_not_null() & module.is_first_distinct()).alias("counts"))
     )
 
 
@@ -163,44 +147,39 @@ def _placed(launched: pl.LazyFrame, calls: pl.LazyFrame, by: str) -> pl.LazyFram
     without = launched.filter(pl.col("module_id").is_null()).with_columns(
         pl.col("reason").alias(name) for name in ("component", "role")
     )
-    role = pl.lit(ALL) if by == "model" else pl.col("role")
+    what = pl.lit(ALL) if by == "model" else pl.col("role")
     called = (
         calls.select(
             pl.col("range_id").alias("module_id"),
-            pl.col("component").fill_null("(pipeline)"),
-            role.alias("role"),
+            pl.col("component").fill_null(PIPELINE),
+            what.alias("role"),
             "module",
             "dtype",
             "flops",
             "bytes",
+            "executions",
             _weights().alias("weight_bytes"),
         )
         .join(launched.drop("reason"), on="module_id", how="left")
         # A parent launches nothing by itself; a call with a cost and without work is told of.
         .filter(pl.col("gpu_ns").is_not_null() | (pl.col("flops") > 0))
-        .with_columns(pl.col("gpu_ns").fill_null(0), pl.col("executions").fill_null(1))
+        .with_columns(
+            pl.col("gpu_ns").fill_null(0),
+            pl.when(pl.col("counts").fill_null(value=True)).then("executions").otherwise(0).alias("executions"),
+        )
     )
     return pl.concat([called, without], how="diagonal")
 
 
-_SIZES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "float8_e4m3fn": 1, "float8_e5m2": 1, "int8": 1}
-"""Bytes of a weight, by the type of its call."""
-
-
 def _weights() -> pl.Expr:
     """Bytes of the weights of a call that computes with some; null for others, parents among them."""
-    size = pl.col("dtype").replace_strict(_SIZES, default=None, return_dtype=pl.Int64)
+    size = pl.col("dtype").replace_strict(ITEM_BYTES, default=None, return_dtype=pl.Int64)
     return pl.when((pl.col("flops") > 0) & (pl.col("parameters") > 0)).then(pl.col("parameters") * size)
 
 
 def _weighed(name: str) -> pl.Expr:
     """The sum of a column over the calls whose weights are known, once for each time that they ran."""
-    return (pl.col(name) * pl.col("executions")).filter(pl.col("weight_bytes").is_not_null()).sum()
-
-
-def _sum(values: pl.Expr, name: str) -> pl.Expr:
-    """The sum; null of none, where Polars says nought."""
-    return pl.when(pl.col(name).is_not_null().any()).then(values.sum()).alias(name)
+    return executed(name).filter(pl.col("weight_bytes").is_not_null()).sum()
 
 
 def _of_costed(seconds: pl.Expr) -> pl.Expr:
@@ -223,10 +202,8 @@ def _rates() -> list[pl.Expr]:
     computes = pl.col("_computing") >= pl.col("_moving")
     worked = pl.col("flops") > 0
     return [
-        pl.when(pl.col("bytes") > 0).then(pl.col("flops") / pl.col("bytes")).alias("intensity"),
-        pl.when(pl.col("_weights") > 0)
-        .then(pl.col("_flops_of_weights") / pl.col("_weights"))
-        .alias("weight_intensity"),
+        ratio("flops", "bytes").alias("intensity"),
+        ratio("_flops_of_weights", "_weights").alias("weight_intensity"),
         (pl.col("flops") / seconds).alias("flops_per_s"),
         (pl.col("bytes") / seconds).alias("bytes_per_s"),
         pl.when(worked).then(pl.col("_computing") / seconds).alias("mfu"),

@@ -14,19 +14,21 @@ from functools import partial
 
 import polars as pl
 
-from parsers import TraceError
 from parsers.schema import Column, Table
-from ttinsys.analyses.breakdown import of_attention
 from ttinsys.analysis import Option, analysis
 from ttinsys.analytic import growth
+from ttinsys.calls import executed
+from ttinsys.dimensions import PROJECTIONS, family, role, role_of_module
 from ttinsys.fitting import FEWEST, Fit, fit, overtakes, power, rms
 from ttinsys.needs import GPU_WORK, ROLES, RUNS
+from ttinsys.series import AXES, NotASweep, points
+from ttinsys.sums import known_sum, ratio
 
 SCALING = Table(
     "scaling",
     Column("series", pl.String, "settings that differ between traces, besides the size; `all` where none does"),
-    Column("role", pl.String, "what the layer does; `(reason)` without one"),
-    Column("family", pl.String, "`attention`, `convolution`, `linear`, `norm` or `other`"),
+    Column("role", pl.String, "what the layer does; `(not annotated)`, or `(reason)` without a range"),
+    Column("family", pl.String, "`attention`, `convolution`, `linear`, `norm` or `other`; `(reason)` without a role"),
     Column("operator", pl.String, "what the kernel does"),
     Column("n", pl.Int64, "size of the trace's request, in what `over` says"),
     Column("time_ns", pl.Float64, "durations added up, per step", unit="ns"),
@@ -46,8 +48,8 @@ SCALING = Table(
     Column("r2", pl.Float64, "variance of logarithms that n^p explains", unit="ratio"),
     Column("sizes", pl.UInt32, "distinct sizes at which it ran"),
     Column("crossover_is", pl.String, "`within sizes`, `extrapolated`, or why there is none"),
-    Column("flops", pl.Float64, "annotated FLOPs, per step; null by operator and kernel", unit="1"),
-    Column("predicted_flops", pl.Float64, "FLOPs of the smallest size, grown by that power", unit="1"),
+    Column("flops", pl.Float64, "annotated FLOPs, per step; null by operator and kernel", unit="FLOP"),
+    Column("predicted_flops", pl.Float64, "FLOPs of the smallest size, grown by that power", unit="FLOP"),
     Column("share", pl.Float64, "of the trace's GPU time added up, its other components included", unit="ratio"),
     Column("sum_ns", pl.Int64, "durations added up, over the trace", unit="ns"),
     Column("steps", pl.UInt32, "steps of the trace in which the component ran; 1 where it ran outside steps"),
@@ -58,20 +60,11 @@ SCALING = Table(
     doc="one row per series, value of what was asked `--by`, and trace; what is told of a fit is repeated on its rows",
 )
 
-AXES = ("pixels", "frames", "batch", "tokens")
 BY = ("role", "family", "operator", "kernel")
 COMPONENTS = ("denoiser", "decoder", "text_encoder", "image_encoder", "vae", "scheduler", "all")
 
-_SETTINGS = ("model", "size", "height", "width", "frames", "batch", "tokens", "prompt_tokens", "device", "dtype",
-             "attention", "compile", "granularity", "weights", "simulated")  # fmt: skip
-
-
 FARTHEST = 10
 """How far beyond the sizes a crossover is told of, as a factor: farther out, a fit says nothing."""
-
-
-class NotASweep(TraceError):
-    """The traces are not points of a sweep."""
 
 
 @analysis(
@@ -80,13 +73,7 @@ class NotASweep(TraceError):
         Option("over", str, "auto", "What size is; auto: the one that varies.", ("auto", *AXES)),
         Option("by", str, "role", "What to fit.", BY),
         Option("component", str, "denoiser", "Part of the pipeline whose time it is.", COMPONENTS),
-        Option(
-            "projections",
-            str,
-            "linear",
-            "Whether projections of queries, keys, values and output count as linear or as their attention.",
-            ("linear", "attention"),
-        ),
+        PROJECTIONS,
         Option("tolerance", float, 0.25, "Residual beyond which a point is off: 0.25 is 25%."),
         Option("fits", bool, default=False, help="Only the largest size of each: one row per fit."),
     ),
@@ -125,85 +112,25 @@ def scaling(
     Raises:
         NotASweep: once collected: no size varies, several do, or no trace has the component.
     """
-    points = runs.map_batches(partial(_points, over=over), schema={**_POINTS, "trace": runs.collect_schema()["trace"]})
-    role = of_attention() if projections == "attention" else pl.col("role")
-    reason = pl.format("({})", "attributed_by")
     summed = (
-        ops.with_columns(
-            pl.when(pl.col("range_id").is_null())
-            .then(reason)
-            .otherwise(role.fill_null("(not annotated)"))
-            .alias("role")
-        )
-        .with_columns(_FAMILY.alias("family"))
+        ops.with_columns(role(projections).alias("role"))
+        .with_columns(family(pl.col("role")).alias("family"))
         .group_by("trace", "component", *dict.fromkeys(["role", "family", by]))
         .agg(pl.col("duration_ns").sum().alias("sum_ns"))
     )
     ours = calls if component == "all" else calls.filter(pl.col("component") == component)
-    # A sum of nothing would be 0: what compiled blocks compute is not told.
-    told = pl.when(pl.col("flops").is_not_null().any()).then(pl.col("flops").sum())
-    flops = ours.group_by("trace", "component", role.alias("role")).agg(told.alias("flops"))
+    flops = ours.group_by("trace", "component", role_of_module(projections).alias("role")).agg(
+        known_sum(executed("flops")).alias("flops")
+    )
     steps = ours.group_by("trace").agg(pl.col("step_id").drop_nulls().n_unique().clip(lower_bound=1).alias("steps"))
     joined = summed.join(flops, on=["trace", "component", "role"], how="left", nulls_equal=True)
     fitted = partial(_fitted, by=by, component=component, tolerance=tolerance)
     result = (
-        joined.join(points, on="trace")
+        joined.join(points(runs, over), on="trace")
         .join(steps, on="trace", how="left")
         .map_batches(fitted, schema=SCALING.schema, projection_pushdown=False, predicate_pushdown=False)
     )
     return result.unique(["series", by], keep="last", maintain_order=True) if fits else result
-
-
-_ROLE = pl.col("role")
-_FAMILY = (
-    pl.when(_ROLE.str.ends_with("_attention")).then(pl.lit("attention"))
-    .when(_ROLE.str.ends_with("_conv")).then(pl.lit("convolution"))
-    .when(_ROLE.str.ends_with("_norm")).then(pl.lit("norm"))
-    .when(_ROLE.str.starts_with("(") | (_ROLE == "linear")).then(_ROLE)
-    .otherwise(pl.lit("other"))
-)  # fmt: skip
-
-_POINTS = {"trace": pl.String(), "series": pl.String(), "over": pl.String(), "n": pl.Int64()}
-
-
-def _points(runs: pl.DataFrame, *, over: str) -> pl.DataFrame:
-    """The size and the series of each trace; none where one tells of no run, which `needs` says better."""
-    runs = runs.unique(maintain_order=True).with_columns((pl.col("height") * pl.col("width")).alias("pixels"))
-    traces = runs["trace"].dtype
-    if isinstance(traces, pl.Enum) and runs["trace"].n_unique() < len(traces.categories):
-        return pl.DataFrame(schema={**_POINTS, "trace": traces})
-    twice = runs.filter(pl.col("trace").is_duplicated())["trace"]
-    if len(twice):
-        raise NotASweep(f"{twice[0]} tells of different runs: a point of a sweep is a capture of one")
-    axis = _axis(runs, over)
-    own = {"height", "width"} if axis == "pixels" else {axis}
-    varying = [name for name in _SETTINGS if name not in own and runs[name].n_unique() > 1]
-    said = [pl.format(f"{name}={{}}", pl.col(name).cast(pl.String).fill_null("none")) for name in varying]
-    series = pl.concat_str(said, separator=", ") if said else pl.lit("all")
-    placed = runs.select("trace", series.alias("series"), pl.lit(axis).alias("over"), pl.col(axis).alias("n"))
-    if placed.group_by("series").agg(pl.col("n").n_unique())["n"].max() == 1:
-        raise NotASweep(f"no two traces differ in {axis} alone: they differ in {', '.join(varying)}, too")
-    return placed
-
-
-def _axis(runs: pl.DataFrame, over: str) -> str:
-    """The axis asked for, or the only one that varies."""
-    vary = [axis for axis in AXES if runs[axis].n_unique() > 1]
-    if over == "auto":
-        if len(vary) == 1:
-            axis = vary[0]
-        elif vary:
-            raise NotASweep(f"{' and '.join(vary)} vary: name one with --over, and the rest tell series apart")
-        else:
-            raise NotASweep(f"none of {', '.join(AXES)} varies: give traces of one model at several sizes")
-    elif over not in vary:
-        raise NotASweep(f"{over} do not vary ({' and '.join(vary) or 'nothing'} does): give traces of several {over}")
-    else:
-        axis = over
-    if runs[axis].null_count():
-        missing = runs.filter(pl.col(axis).is_null())["trace"][0]
-        raise NotASweep(f"{missing} does not say its {axis}: leave it out, or choose another --over")
-    return axis
 
 
 def _fitted(joined: pl.DataFrame, *, by: str, component: str, tolerance: float) -> pl.DataFrame:
@@ -217,16 +144,16 @@ def _fitted(joined: pl.DataFrame, *, by: str, component: str, tolerance: float) 
     axes = ["series", "trace", "over", "n", "steps"]
     of_families = ours.group_by("series", "trace", "n", "steps", "family").agg(pl.col("sum_ns").sum())
     crossings = _crossings(of_families.with_columns(per_step))
-    flops = pl.when(pl.col("flops").is_not_null().any()).then(pl.col("flops").sum())
+    flops = known_sum("flops") if by in ("role", "family") else pl.lit(None)
     rows = (
         ours.group_by([*axes, by])
-        .agg(pl.col("sum_ns").sum(), flops.alias("flops") if by in ("role", "family") else pl.lit(None).alias("flops"))
+        .agg(pl.col("sum_ns").sum(), flops.alias("flops"))
         .join(whole, on="trace")
         .join(crossings, on="series", how="left")
         .with_columns(
             per_step,
             pl.col("flops") / pl.col("steps"),
-            (pl.col("sum_ns") / pl.col("whole_ns")).fill_nan(None).alias("share"),
+            ratio("sum_ns", "whole_ns").alias("share"),
             pl.col("n").n_unique().over("series").alias("_tried"),
             pl.col("trace").min().over("series").alias("_first"),
         )
@@ -292,9 +219,9 @@ def _crossings(families: pl.DataFrame) -> pl.DataFrame:
     found = []
     for (series,), rows in families.sort("n").group_by("series", maintain_order=True):
         curves = {}
-        for family in ("attention", "convolution"):
-            of = rows.filter(pl.col("family") == family, pl.col("sum_ns") > 0)
-            curves[family] = fit(of["n"].to_list(), of["time_ns"].to_list())
+        for name in ("attention", "convolution"):
+            of = rows.filter(pl.col("family") == name, pl.col("sum_ns") > 0)
+            curves[name] = fit(of["n"].to_list(), of["time_ns"].to_list())
         found.append((series, *_crossing(curves["attention"], curves["convolution"], rows["n"].to_list())))
     schema = {"series": pl.String, "crossover": pl.Float64, "crossover_is": pl.String}
     return pl.DataFrame(found, schema=schema, orient="row")

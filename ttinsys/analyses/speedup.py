@@ -19,8 +19,9 @@ from parsers.schema import Column, Table
 from ttinsys.analysis import Option, analysis
 from ttinsys.comparability import remarks, unfair
 from ttinsys.comparison import ALL, TOTAL, against_first, compared, paired, traces_of, two_by_two
-from ttinsys.intervals import busy, span
+from ttinsys.intervals import busy_by, span
 from ttinsys.needs import GPU_WORK
+from ttinsys.sums import ratio
 
 SPEEDUP = Table(
     "speedup",
@@ -98,14 +99,7 @@ def speedup(
 
 def _end_to_end(ops: pl.LazyFrame) -> pl.LazyFrame:
     """`span` and `busy` of each trace; busy time of several devices is added up."""
-    covered = (
-        ops.select("trace", "device", "start_ns", "end_ns")
-        .sort("start_ns")
-        .group_by("trace", "device", maintain_order=True)
-        .agg(busy().alias("busy"))
-        .group_by("trace")
-        .agg(pl.col("busy").sum())
-    )
+    covered = busy_by(ops, ["trace"]).rename({"busy_ns": "busy"})
     return ops.group_by("trace").agg(span().alias("span")).join(covered, on="trace")
 
 
@@ -119,7 +113,6 @@ def _rated(times: pl.LazyFrame, reasons: pl.LazyFrame, models: pl.LazyFrame) -> 
     is_sum = (pl.col("level") == LEVELS[0]) & (pl.col("part") == "sum")
     is_clock = (pl.col("level") == LEVELS[0]) & ~is_sum
     whole = before.filter(is_sum).first().over("trace")
-    share = (before / whole).fill_nan(None)
     rest = pl.when(before < whole).then(whole / (whole - before))
     fair = pl.col("unfair").is_null() & (before > 0) & (after > 0)
     return (
@@ -127,12 +120,11 @@ def _rated(times: pl.LazyFrame, reasons: pl.LazyFrame, models: pl.LazyFrame) -> 
         .join(models, on="trace", how="left")
         .with_columns(
             pl.when(fair).then(before / after).alias("speedup"),
-            pl.when(~is_clock).then(share).alias("share"),
-            ((before - after) / pl.when(is_clock).then(before).otherwise(whole)).alias("gain"),
+            pl.when(~is_clock).then(ratio(before, whole)).alias("share"),
+            ratio(before - after, pl.when(is_clock).then(before).otherwise(whole)).alias("gain"),
             pl.when(pl.col("level") != LEVELS[0]).then(rest).alias("limit"),
         )
         .with_columns(
-            pl.when(pl.col("gain").is_finite()).then("gain").alias("gain"),
             pl.when(pl.col("part") == _WHOLE[0], pl.col("level") == LEVELS[0]).then("unfair").alias("unfair"),
         )
         .sort(

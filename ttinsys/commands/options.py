@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import reduce, wraps
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +158,8 @@ def plot_option(command: Command) -> Command:
             suffix = plot.suffix.removeprefix(".").lower()
             if suffix not in PICTURES:
                 raise click.UsageError(f"--plot {plot}: name a file that ends in .{', .'.join(PICTURES)}")
+            if destination.path is not None and realpath(plot) == realpath(destination.path):
+                raise click.UsageError(f"--plot {plot}: -o is the same file: give another name")
             picture = Destination(suffix, plot, destination.force)
             check(picture)
         return command(*args, plot=picture, destination=destination, **kwargs)

@@ -9,11 +9,12 @@ A figure is a pure function from the table of the analysis of its name to an Alt
 from __future__ import annotations
 
 import json
+import math
 import pkgutil
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ttinsys.render import Destination, write_to
+from ttinsys.render import Destination, printable, write_to
 
 if TYPE_CHECKING:
     import altair as alt
@@ -55,8 +56,33 @@ def svg(chart: alt.TopLevelMixin) -> str:
 
 
 def specification(chart: alt.TopLevelMixin) -> dict[str, Any]:
-    """A chart as Vega-Lite, data included."""
-    return chart.to_dict()
+    """A chart as Vega-Lite, data included: what comes from a trace in it can be drawn, whoever wrote it."""
+    import altair as alt
+
+    with alt.data_transformers.enable("default", max_rows=None):
+        drawn: dict[str, Any] = _drawable(chart.to_dict())
+    return drawn
+
+
+def _drawable(value: Any) -> Any:
+    """The same without what ends the program that draws: characters that XML has none of, NaN, and long sorts."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, list):
+        return [_drawable(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    order = value.get("sort")
+    if isinstance(order, list) and len(order) > _SORTED:
+        # Vega-Lite writes a conditional within a conditional for each value of a sort; a domain it takes as it is.
+        value = {**value, "sort": None, "scale": {"domain": order, **value.get("scale", {})}}
+    return {key: _drawable(each) for key, each in value.items()}
+
+
+_SORTED = 100
+"""Values up to which a sort is written as one."""
 
 
 def save(chart: alt.TopLevelMixin, destination: Destination) -> None:

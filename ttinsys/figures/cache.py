@@ -6,6 +6,7 @@ import altair as alt
 import polars as pl
 
 from ttinsys.figures.style import WIDTH, NothingToDraw, colours, configured
+from ttinsys.sums import weighted
 
 _SHOWN = 8
 """Kinds of kernels that there is room for: those that take the most time."""
@@ -26,7 +27,10 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         chosen.with_columns(pl.col("role").fill_null("(unknown)"))
         .group_by("operator", "role", maintain_order=True)
         .agg(
-            *(_weighted(f"{cache}_hit_ratio").alias(heading) for cache, heading in (("l1", "L1"), ("l2", "L2"))),
+            *(
+                (100 * weighted(f"{cache}_hit_ratio", "sum_ns")).alias(heading)
+                for cache, heading in (("l1", "L1"), ("l2", "L2"))
+            ),
             pl.col("instances", "sum_ns").sum(),
         )
     )
@@ -63,8 +67,3 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
             )
         )
     )
-
-
-def _weighted(ratio: str) -> pl.Expr:
-    weight = pl.when(pl.col(ratio).is_not_null()).then("sum_ns")
-    return 100 * (pl.col(ratio) * weight).sum() / weight.sum()

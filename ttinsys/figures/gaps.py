@@ -84,7 +84,11 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         order=order,
         tooltip=tooltip,
     )
-    return configured(chart.properties(width=WIDTH, height=max(60, 34 * len(rows)), title=title))
+    return configured(chart.properties(width=WIDTH, height=max(60, min(_TALLEST, 34 * len(rows))), title=title))
+
+
+_TALLEST = 4000
+"""Height of a picture at most, in pixels."""
 
 
 def _what(frame: pl.DataFrame, *, stepped: bool) -> str:

@@ -69,6 +69,8 @@ class Destination:
                 raise OutputError(f"{path} exists: give --force to replace it, or another name")
         if not path.parent.is_dir():
             raise OutputError(f"{path.parent} is not a directory: make it first")
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise OutputError(f"{path.parent} may not be written to: give another folder")
 
 
 def emit_text(text: str, destination: Destination) -> None:

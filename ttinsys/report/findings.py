@@ -71,7 +71,7 @@ def _slowest_layer(of: Gathered, trace: str, whole: int) -> Iterator[str]:
 
 def _slowest_kernel(of: Gathered, trace: str, whole: int) -> Iterator[str]:
     kernel, instances, ns = of.result("kernels", [trace]).select("kernel", "instances", "sum_ns").row(0)
-    name = brief(kernel)
+    name = brief(kernel or "(unnamed)")
     name = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
     yield f"The slowest kernel is {name}: {_ms(ns)} in {instances:,} executions, {share(ns, whole)} of all."
 
@@ -86,10 +86,12 @@ def _attention(of: Gathered, trace: str, _: int) -> Iterator[str]:
     for row in temporal.iter_rows(named=True):
         sentence = (
             f"Temporal attention of the {row['component']} takes {row['time_ratio']:.2f} times the time of spatial "
-            f"attention with its projections and copies, and {row['core_time_ratio']:.2f} times in the core"
+            "attention with its projections and copies"
         )
-        if row["core_flops_ratio"]:
-            sentence += f", which has {1 / row['core_flops_ratio']:.1f} times fewer FLOPs"
+        if row["core_time_ratio"] is not None:
+            sentence += f", and {row['core_time_ratio']:.2f} times in the core"
+            if row["core_flops_ratio"]:
+                sentence += f", which has {1 / row['core_flops_ratio']:.1f} times fewer FLOPs"
         yield f"{sentence}."
 
 
