@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.browser import needs_chromium, opened
+from tests.build import TraceBuilder
 from tests.labelled import Labelled
 from ttinsys.cli import main
 from ttinsys.study.captures import captures_in
@@ -130,6 +131,22 @@ def test_damaged_manifest_is_one_line(tmp_path: Path, manifest: str, said: str) 
         assert done.exit_code == 1
         assert len(done.stderr.splitlines()) == 1
         assert said in done.stderr or "holds no capture" in done.stderr
+
+
+def test_captures_that_no_figure_has_a_use_for_make_no_page(tmp_path: Path) -> None:
+    (tmp_path / "captures").mkdir()
+    TraceBuilder().write(tmp_path / "captures" / "empty.sqlite")
+    (tmp_path / "captures" / "loop").symlink_to(tmp_path)
+    done = run(tmp_path / "captures", "-o", tmp_path / "out")
+    assert (done.exit_code, len(done.stderr.splitlines())) == (1, 1)
+    assert "none of the 1 captures says which model it is of" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_reproduction_within_the_folder_is_no_capture(folder: Path) -> None:
+    assert run(folder, "-o", folder / "out").exit_code == 0
+    found = captures_in(folder)
+    assert (len(found.traces), found.profiles) == (4, ())
 
 
 def test_sweeps_folder_stands_for_its_captures_in_every_command(folder: Path) -> None:

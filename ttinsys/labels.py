@@ -135,7 +135,15 @@ def _modules(said: pl.DataFrame) -> pl.DataFrame:
     """What is said of modules: one row per process, domain and name; the last counts."""
     texts = said.select("text").unique(maintain_order=True)
     rows = [
-        (text, label.name, label.role, label.component, label.cls, label.attention, _countable(label.parameters))
+        (
+            text,
+            label.name,
+            label.role if label.role in labels.ROLES else "other",
+            label.component if label.component in labels.COMPONENTS else None,
+            label.cls,
+            label.attention if label.attention in ATTENTION_ROLES else None,
+            _countable(label.parameters),
+        )
         for text in texts["text"]
         if (label := labels.parse_module(text)) is not None
     ]
@@ -157,8 +165,11 @@ def _countable(number: int) -> int | None:
 def _values(said: pl.DataFrame) -> pl.DataFrame:
     """Values of calls: one row per process, domain and call."""
     value = {name: pl.col("text") == labels.field_text(name) for name in ("step", "phase", *_OF_CALL)}
-    return said.group_by(*_DOMAIN, "call").agg(
-        pl.col("value").filter(of).last().alias(name) for name, of in value.items()
+    # All of them count something: a negative one says nothing.
+    return (
+        said.filter(pl.col("value") >= 0)
+        .group_by(*_DOMAIN, "call")
+        .agg(pl.col("value").filter(of).last().alias(name) for name, of in value.items())
     )
 
 

@@ -69,7 +69,7 @@ def _panel(data: pl.DataFrame, rows: list[str], columns: tuple[str, ...], title:
 
 def _powers(values: pl.DataFrame, base: int) -> list[float]:
     """Powers of the base around all values, two at least."""
-    known = [value for column in values for value in column if value]
+    known = [value for column in values for value in column if value and value > 0]
     low, high = (math.log(bound, base) for bound in (min(known, default=1), max(known, default=1)))
     first = math.floor(low + 1e-9)
     return [float(base) ** power for power in range(first, max(math.ceil(high - 1e-9), first + 1) + 1)]

@@ -17,6 +17,8 @@ FORMATS = ("table", "markdown", "csv", "json", "parquet")
 SUFFIXES = {"md": "markdown"}
 """Formats whose files end in another name than theirs."""
 
+_NOT_TO_READ = ("parquet", "html")
+
 PICTURES = ("svg", "png", "pdf", "html", "json")
 """What `--plot` writes, by the suffix; JSON is the Vega-Lite specification."""
 
@@ -51,8 +53,8 @@ class Destination:
         if self.path is None:
             if sys.stdout is None:
                 raise OutputError("standard output is closed: give -o FILE")
-            if self.format == "parquet" and sys.stdout.isatty():
-                raise OutputError("parquet is not for a terminal: give -o FILE")
+            if self.format in _NOT_TO_READ and sys.stdout.isatty():
+                raise OutputError(f"{self.format} is not for a terminal: give -o FILE")
             return
         try:
             self._check_file(self.path)

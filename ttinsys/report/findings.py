@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from ttinsys.coverage import share
+from ttinsys.dimensions import family
 from ttinsys.labels import FAMILIES
 from ttinsys.render.grid import brief
 from ttinsys.report.gather import Gathered
@@ -38,14 +39,12 @@ def _families(of: Gathered, trace: str, whole: int) -> Iterator[str]:
         parts = [f"{name} {share(ns, whole)}" for name, ns in operators.select("operator", "sum_ns").iter_rows()]
         yield f"By operator, most of the GPU time is in {_listed(parts)}; roles are not known without annotation."
         return
-    of_family = {role: family for family, members in FAMILIES.items() for role in members}
     grouped = (
-        roles.with_columns(pl.col("role").replace_strict(of_family, default="everything else").alias("family"))
-        .group_by("family")
+        roles.group_by(family(pl.col("role")).alias("family"))
         .agg(pl.col("sum_ns").sum())
         .sort("sum_ns", descending=True)
     )
-    parts = [f"{family} {share(ns, whole)}" for family, ns in grouped.iter_rows()]
+    parts = [f"{name} {share(ns, whole)}" for name, ns in grouped.iter_rows()]
     own, all_of_it = (
         int(frame.filter(pl.col("role").is_in(FAMILIES["attention"]))["sum_ns"].sum())
         for frame in (roles, of.result("breakdown", [trace], projections="attention"))

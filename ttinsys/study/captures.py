@@ -19,7 +19,11 @@ FUSED = ("sdpa", "flash", "cudnn")
 BASELINE = "eager"
 """The kind that does: the study's baseline."""
 
+PAGE = "index.html"
+"""What a reproduction writes; a folder that has one holds no captures."""
+
 _SUFFIXES = ("*.sqlite", "*.nsys-rep")
+_PROFILES = (".csv", ".ncu-rep")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,7 @@ def captures_in(folder: Path, nsys: str | None = None) -> Captures:
             failed.append(str(error))
         else:
             memory.append((name, peak))
-    profiles = tuple(sorted([*folder.rglob("*.csv"), *folder.rglob("*.ncu-rep")]))
+    profiles = tuple(path for inner in _folders(folder) for path in sorted(inner.iterdir()) if path.suffix in _PROFILES)
     if not traces and not profiles:
         said = f": {failed[0]}" if failed else ""
         raise TraceError(f"{folder} holds no trace{said}: make some with `python -m annotate.sweep -o {folder}`")
@@ -158,5 +162,22 @@ def _found(folder: Path) -> Iterator[tuple[Path, str | None, int | None]]:
         yield folder, None, None
         return
     yield from ((path, None, None) for pattern in _SUFFIXES for path in sorted(folder.glob(pattern)))
-    for child in sorted(path for path in folder.iterdir() if path.is_dir()):
+    for child in _inner(folder):
         yield from _found(child)
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    """A folder and all in it."""
+    yield folder
+    for child in _inner(folder):
+        yield from _folders(child)
+
+
+def _inner(folder: Path) -> list[Path]:
+    """The folders in a folder, but no link that leads back, and no reproduction, whose tables are not profiles."""
+    inner = sorted(path for path in folder.iterdir() if path.is_dir())
+    return [path for path in inner if not (path.is_symlink() and _leads_up(path)) and not (path / PAGE).is_file()]
+
+
+def _leads_up(link: Path) -> bool:
+    return link.resolve() in [parent.resolve() for parent in link.absolute().parents]

@@ -11,12 +11,13 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from parsers import TraceError
 from ttinsys import __version__
 from ttinsys.figures import draw, svg
 from ttinsys.figures.style import NothingToDraw
 from ttinsys.render import OutputError
 from ttinsys.report import html
-from ttinsys.study.captures import Captures
+from ttinsys.study.captures import PAGE, Captures
 from ttinsys.study.reproduction import Beside, Evidence, Result, reproduced
 
 
@@ -36,16 +37,20 @@ def write(
 
     Raises:
         OutputError: the folder is there, or could not be written.
+        TraceError: there is nothing to write.
     """
-    if folder.exists() and not (force and (folder / "index.html").is_file()):
+    if folder.exists() and not (force and (folder / PAGE).is_file()):
         raise OutputError(f"{folder} exists: give --force to replace a reproduction, or another name")
     results, beside = reproduced(captures, say)
+    if not any(result.found for result in results):
+        count, make = len(captures.traces), results[0].item.capture
+        raise TraceError(f"none of the {count} captures says which model it is of: make some with {make}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=".ttinsys.", suffix=".partial", dir=folder.parent))
     try:
         parts = [_result(result, made) for result in results]
         text = html.page("ttinsys: the study reproduced", _body(captures, results, beside, parts))
-        (made / "index.html").write_text(text, encoding="utf-8")
+        (made / PAGE).write_text(text, encoding="utf-8")
         made.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)
