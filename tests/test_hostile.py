@@ -1,4 +1,4 @@
-"""Traces of strangers: what they say of their ranges may be anything, and every command answers in a line or a table."""
+"""Traces of strangers: they may say anything of their ranges, and every command answers in a line or a table."""
 
 from __future__ import annotations
 
