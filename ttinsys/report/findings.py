@@ -65,14 +65,14 @@ def _slowest_layer(of: Gathered, trace: str, whole: int) -> Iterator[str]:
     layers = of.result("layers", [trace]).drop_nulls("path").sort("self_ns", descending=True)
     if layers.height and layers["self_ns"][0] > 0:
         path, ns, instances = layers.select("path", "self_ns", "instances").row(0)
-        yield f"The slowest single layer is {path}: {_ms(ns)} in {instances:,} call{'s' * (instances != 1)}, {share(ns, whole)} of all."
+        yield f"The slowest layer is {path}: {_ms(ns)} in {_counted(instances, 'call')}, {share(ns, whole)} of all."
 
 
 def _slowest_kernel(of: Gathered, trace: str, whole: int) -> Iterator[str]:
     kernel, instances, ns = of.result("kernels", [trace]).select("kernel", "instances", "sum_ns").row(0)
     name = brief(kernel or "(unnamed)")
     name = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
-    yield f"The slowest kernel is {name}: {_ms(ns)} in {instances:,} execution{'s' * (instances != 1)}, {share(ns, whole)} of all."
+    yield f"The slowest kernel is {name}: {_ms(ns)} in {_counted(instances, 'execution')}, {share(ns, whole)} of all."
 
 
 def _attention(of: Gathered, trace: str, _: int) -> Iterator[str]:
@@ -176,6 +176,10 @@ _LONGEST = 90
 
 _WORTH_TELLING = 0.005
 """Share of the baseline's time below which a change of a role is not told."""
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _ms(ns: float) -> str:
