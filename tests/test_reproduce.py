@@ -113,6 +113,28 @@ def test_reproduction_that_is_there_is_kept_unless_forced_and_other_folders_alwa
     assert run(folder, "-o", mine, "--force").exit_code == 1
     assert (mine / "thesis.tex").read_text() == "years of work"
     assert not list(tmp_path.glob(".ttinsys*"))
+    # A file of somebody's beside ours: nothing is replaced.
+    (out / "notes.txt").write_text("mine")
+    refused = run(folder, "-o", out, "--force")
+    assert (refused.exit_code, "notes.txt" in refused.stderr) == (1, True)
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("output", ["site", ".", "site/captures"])
+def test_folder_that_holds_the_captures_is_never_replaced(
+    folder: Path, tmp_path: Path, output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    captures = folder.rename(site / "captures")
+    for page in (site / "index.html", tmp_path / "index.html"):
+        page.write_text("somebody's page")
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.chdir(tmp_path)
+    refused = run(captures.relative_to(tmp_path), "-o", output, "--force")
+    assert refused.exit_code == 1
+    assert "which is read" in refused.stderr.splitlines()[-1]
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

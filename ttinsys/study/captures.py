@@ -10,6 +10,7 @@ import polars as pl
 
 from parsers import Trace, TraceError, load
 from ttinsys.published import MODELS, model
+from ttinsys.render.folder import is_written
 from ttinsys.runs import RUNS, runs
 from ttinsys.sweeps import is_sweep, points_of
 from ttinsys.tables import tables_of
@@ -18,9 +19,6 @@ FUSED = ("sdpa", "flash", "cudnn")
 """Kinds of attention that do not write their matrix of scores to memory."""
 BASELINE = "eager"
 """The kind that does: the study's baseline."""
-
-PAGE = "index.html"
-"""What a reproduction writes; a folder that has one holds no captures."""
 
 _SUFFIXES = ("*.sqlite", "*.nsys-rep")
 _PROFILES = (".csv", ".ncu-rep")
@@ -31,6 +29,7 @@ class Captures:
     """What a folder holds.
 
     Args:
+        folder: which it is.
         traces: opened, by their names within the folder.
         runs: `trace` and `RUNS`: one row per capture that says what was run.
         profiles: Nsight Compute's, as CSV or as reports.
@@ -38,6 +37,7 @@ class Captures:
         memory: `trace`, `peak_bytes`: the most memory that a run had allocated, where a sweep says it.
     """
 
+    folder: Path
     traces: Mapping[str, Trace]
     runs: pl.DataFrame
     profiles: tuple[Path, ...]
@@ -141,6 +141,7 @@ def captures_in(folder: Path, nsys: str | None = None) -> Captures:
     told = [runs(trace).first().select(pl.lit(name).alias("trace"), pl.all()) for name, trace in traces.items()]
     empty = pl.LazyFrame(schema={"trace": pl.String(), **RUNS.schema})
     return Captures(
+        folder,
         traces,
         pl.concat([empty, *told]).collect(),
         profiles,
@@ -176,7 +177,7 @@ def _folders(folder: Path) -> Iterator[Path]:
 def _inner(folder: Path) -> list[Path]:
     """The folders in a folder, but no link that leads back, and no reproduction, whose tables are not profiles."""
     inner = sorted(path for path in folder.iterdir() if path.is_dir())
-    return [path for path in inner if not (path.is_symlink() and _leads_up(path)) and not (path / PAGE).is_file()]
+    return [path for path in inner if not (path.is_symlink() and _leads_up(path)) and not is_written(path)]
 
 
 def _leads_up(link: Path) -> bool:

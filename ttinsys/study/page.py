@@ -6,8 +6,6 @@ write(captures, Path("reproduced"))
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,10 +13,12 @@ from parsers import TraceError
 from ttinsys import __version__
 from ttinsys.figures import draw, svg
 from ttinsys.figures.style import NothingToDraw
-from ttinsys.render import OutputError
+from ttinsys.render.folder import check_folder, write_folder
 from ttinsys.report import html
-from ttinsys.study.captures import PAGE, Captures
+from ttinsys.study.captures import Captures
 from ttinsys.study.reproduction import Beside, Evidence, Result, reproduced
+
+PAGE = "index.html"
 
 
 def write(
@@ -36,29 +36,23 @@ def write(
         Every figure and table, made or not.
 
     Raises:
-        OutputError: the folder is there, or could not be written.
+        OutputError: the folder holds an input or a file of somebody's, is there without `force`, or could not be
+            written.
         TraceError: there is nothing to write.
     """
-    if folder.exists() and not (force and (folder / PAGE).is_file()):
-        raise OutputError(f"{folder} exists: give --force to replace a reproduction, or another name")
+    inputs = [captures.folder, *(trace.path for trace in captures.traces.values()), *captures.profiles]
+    check_folder(folder, force=force, inputs=inputs)
     results, beside = reproduced(captures, say)
     if not any(result.found for result in results):
         count, make = len(captures.traces), results[0].item.capture
         raise TraceError(f"none of the {count} captures says which model it is of: make some with {make}")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=".ttinsys.", suffix=".partial", dir=folder.parent))
-    try:
+
+    def fill(made: Path) -> None:
         parts = [_result(result, made) for result in results]
         text = html.page("ttinsys: the study reproduced", _body(captures, results, beside, parts))
         (made / PAGE).write_text(text, encoding="utf-8")
-        made.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        made.rename(folder)
-    except OSError as error:
-        raise OutputError(f"{folder}: {error.strerror or error}: nothing was written") from error
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+
+    write_folder(folder, fill, force=force, inputs=inputs)
     return results
 
 

@@ -1,0 +1,110 @@
+"""Folders that a command writes and may replace: a manifest in each lists the files that are the command's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from ttinsys.render.output import OutputError
+
+MANIFEST = "ttinsys-manifest.json"
+"""File in a written folder that lists every other file of it."""
+
+
+def is_written(folder: Path) -> bool:
+    """Whether a folder was written by `write_folder`."""
+    with suppress(OSError):  # a name longer than names may be
+        return (folder / MANIFEST).is_file()
+    return False
+
+
+def check_folder(folder: Path, *, force: bool, inputs: Iterable[Path]) -> None:
+    """Refuse a folder that may not be written, before any work is done.
+
+    Args:
+        folder: where to write.
+        force: whether a folder that an earlier run wrote may be replaced.
+        inputs: files and folders that are read; none of them may lie in `folder`.
+
+    Raises:
+        OutputError: the folder holds an input, exists without `force`, or holds a file that no command of ours wrote.
+    """
+    target = Path(os.path.realpath(folder))
+    for path in inputs:
+        real = Path(os.path.realpath(path))
+        if real == target or target in real.parents:
+            raise OutputError(f"{folder} holds {path}, which is read: give another folder")
+    if not os.path.lexists(folder):
+        return
+    if not is_written(folder):
+        raise OutputError(f"{folder} exists and was not written by ttinsys: give another name")
+    foreign = sorted(set(_files(folder)) - _own(folder))
+    if foreign:
+        raise OutputError(f"{folder} holds {foreign[0]}, which ttinsys did not write: move it, or give another name")
+    if not force:
+        raise OutputError(f"{folder} exists: give --force to replace it, or another name")
+
+
+def write_folder(
+    folder: Path, write: Callable[[Path], None], *, force: bool = False, inputs: Iterable[Path] = ()
+) -> None:
+    """Write a folder whole or not at all, with its manifest.
+
+    Args:
+        folder: where to; its parents are made if they are not there.
+        write: writes files under the empty folder that it is given.
+        force: as for `check_folder`.
+        inputs: as for `check_folder`.
+
+    Raises:
+        OutputError: as `check_folder`, or the folder could not be written; then it is left as it was.
+    """
+    check_folder(folder, force=force, inputs=inputs)
+    # What a link names is replaced, not the link.
+    target = Path(os.path.realpath(folder))
+    beside: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=".ttinsys.", suffix=".partial", dir=target.parent))
+        made, old = beside / "new", beside / "old"
+        made.mkdir(mode=0o755)
+        write(made)
+        listed = {"files": sorted(map(str, _files(made)))}
+        (made / MANIFEST).write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
+        if target.exists():
+            target.rename(old)
+        try:
+            made.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror or error}: nothing was written") from error
+    finally:
+        if beside is not None:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Everything in a folder but folders and its manifest, by its path within it; a link is not followed."""
+    for parent, folders, files in os.walk(folder):
+        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]  # noqa: PTH114, PTH118
+        for name in [*files, *links]:
+            path = Path(parent, name).relative_to(folder)
+            if path != Path(MANIFEST):
+                yield path
+
+
+def _own(folder: Path) -> set[Path]:
+    """The files that the manifest of a folder lists; none where it is damaged."""
+    try:
+        listed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        return {Path(name) for name in listed if isinstance(name, str)}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return set()
