@@ -162,7 +162,29 @@ def _json_after(prefix: str, text: str) -> dict[str, Any] | None:
     if not text.startswith(prefix):
         return None
     try:
-        said = json.loads(text[len(prefix) :])
+        said = load_json(text[len(prefix) :])
     except (ValueError, RecursionError):
         return None
     return said if isinstance(said, dict) else None
+
+
+def load_json(text: str) -> Any:
+    """Parse JSON whose strings may come from a stranger: every string in the result can be encoded as UTF-8.
+
+    JSON can escape half of a surrogate pair, which no encoding can write: it becomes U+FFFD.
+
+    Raises:
+        ValueError: the text is not JSON.
+        RecursionError: it nests too deeply.
+    """
+    return _encodable(json.loads(text))
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, list):
+        return [_encodable(each) for each in value]
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(each) for key, each in value.items()}
+    return value

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.labelled import Labelled
+from annotate.labels import PREFIX, VERSION
+from tests.labelled import DOMAIN, Labelled
 from tests.test_report import hostile
 from ttinsys.analysis import find, names
 from ttinsys.cli import main
@@ -50,7 +51,22 @@ def nothing() -> Labelled:
     return t
 
 
-each_trace = pytest.mark.parametrize("made", [hostile, extremes, many, nothing], ids=lambda made: made.__name__)
+def surrogates() -> Labelled:
+    """Text that JSON can escape and no encoding can write: half of a surrogate pair, in a module and in the run."""
+    half = "\\ud800"
+    t = Labelled()
+    t.mark(t.main, f'{_MARK} module {{"name":"a{half}","role":"{half}","cls":"{half}"}}', 0, domain=DOMAIN)
+    t.mark(t.main, f'{_MARK} module {{"name":"a.core","role":"self_attention","cls":"{half}"}}', 0, domain=DOMAIN)
+    t.mark(t.main, f'{_MARK} run {{"model":"{half}","size":"{half}","request":{{"height":1}}}}', 0, domain=DOMAIN)
+    t.call("a.core", 0, 10, q_len=1, kv_len=1, flops=1, bytes=1, gpu=[("k", 5, 9)])
+    return t
+
+
+_MARK = f"{PREFIX}{VERSION}"
+
+each_trace = pytest.mark.parametrize(
+    "made", [hostile, extremes, many, nothing, surrogates], ids=lambda made: made.__name__
+)
 
 
 @each_trace
@@ -92,3 +108,15 @@ def test_picture_has_a_file_of_its_own_whose_suffix_is_known(tmp_path: Path) -> 
     other = CliRunner().invoke(main, ["gaps", trace, "--plot", str(tmp_path / "x.gif"), "-o", str(out)])
     assert (other.exit_code, out.exists()) == (2, False)
     assert all(f".{suffix}" in other.stderr for suffix in PICTURES)
+
+
+def test_manifest_of_a_sweep_with_half_a_surrogate_pair_is_read(tmp_path: Path) -> None:
+    nothing().write(tmp_path / "run.sqlite")
+    (tmp_path / "sweep.json").write_text(
+        '{"format": 1, "points": [{"point": {"model": "\\ud800"}, "status": "done", "trace": "run.sqlite"},'
+        ' {"point": {"model": "\\udfff"}, "status": "failed", "error": "\\udc00"}]}'
+    )
+    assert CliRunner().invoke(main, ["breakdown", str(tmp_path)]).exit_code == 0
+    done = CliRunner().invoke(main, ["reproduce", str(tmp_path), "-o", str(tmp_path / "out")])
+    assert done.exit_code == 1
+    assert len(done.stderr.splitlines()) == 2

@@ -38,6 +38,7 @@ LABELS = (
 ATTENTION_ROLES, CONVOLUTION_ROLES = labels.ATTENTION_ROLES, labels.CONVOLUTION_ROLES
 DOMAIN = labels.DOMAIN
 """NVTX domain of annotated ranges."""
+load_json = labels.load_json
 
 FAMILIES = {
     "attention": ATTENTION_ROLES,

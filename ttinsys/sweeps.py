@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from parsers.errors import TraceError, UnreadableTrace
+from ttinsys.labels import load_json
 
 MANIFEST = "sweep.json"
 """Name of the file that says what a folder holds: `annotate.sweep` writes it."""
@@ -55,7 +55,7 @@ def points_of(folder: Path) -> list[Point]:
     """
     path = folder / MANIFEST
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = load_json(path.read_text(encoding="utf-8"))
         if said["format"] != FORMAT:
             raise UnreadableTrace(path, f"of format {said['format']}, and {FORMAT} is read", "upgrade ttinsys")
         return [_point(folder, entry) for entry in said["points"]]
