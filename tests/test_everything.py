@@ -63,6 +63,18 @@ def test_analysis_of_a_real_capture_has_rows_or_says_what_is_missing(capture: Pa
     assert not (on_gpu and name in FOR_ANY_TRACE)
 
 
+@each_capture
+@pytest.mark.parametrize("name", names())
+def test_analysis_of_a_real_capture_is_the_same_to_the_bit_at_every_run(capture: Path, name: str) -> None:
+    trace, analysis = parsers.load(capture), find(name)
+    try:
+        frames = [analysis.checked(*traces_for(analysis, trace)) for _ in range(3)]
+    except Lacking:
+        return
+    assert frames[0].equals(frames[1])
+    assert frames[0].equals(frames[2])
+
+
 @pytest.mark.parametrize("name", [name for name in names() if name not in OF_A_SWEEP])
 @pytest.mark.parametrize("workload", STUDY)
 def test_analysis_of_each_of_the_studys_eight_at_full_size(workload: str, name: str) -> None:

@@ -308,6 +308,7 @@ RULES: tuple[Rule, ...] = (
     Rule("elementwise", r"(?i)pointwise|eltwise|op_generic_tensor|scalePackedTensor", "generatedNativePointwise"),
     Rule("elementwise", r"^__myl_", "__myl_SiluMulMulCast"),
     Rule("elementwise", r"(?i)act_and_mul|silu|gelu|swiglu|geglu|_gate_|scale_shift|modulate", "_indexed_gate_kernel"),
+    Rule("elementwise", r"(?i)axpy", "saxpy(double *, double *, double *, double, int)"),
     Rule("stencil", r"jacobi|stencil", "void jacobi_kernel<32, 32>(float*, float const*, float*, int, int, int, bool)"),
 )
 

@@ -14,7 +14,9 @@ def known_sum(value: pl.Expr | str) -> pl.Expr:
 def ratio(value: pl.Expr | str, whole: pl.Expr | str) -> pl.Expr:
     """The quotient of two columns; null where there is nothing to divide by."""
     value, whole = (pl.col(each) if isinstance(each, str) else each for each in (value, whole))
-    return pl.when(whole > 0).then(value / whole)
+    # One divisor per row: by a scalar, Polars multiplies with the inverse, and the last digit depends on a row's place.
+    divisor = value - value + whole
+    return pl.when(whole > 0).then(value / divisor)
 
 
 def share(value: str) -> pl.Expr:

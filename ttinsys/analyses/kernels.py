@@ -50,5 +50,5 @@ def kernels(ops: pl.LazyFrame) -> pl.LazyFrame:
             duration.max().alias("max_ns"),
         )
         .with_columns(share("sum_ns").alias("share"))
-        .sort("sum_ns", "kernel", descending=[True, False])
+        .sort(pl.col("sum_ns").neg(), "kernel", "kind", "operator")
     )

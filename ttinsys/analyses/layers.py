@@ -52,7 +52,7 @@ def layers(ops: pl.LazyFrame, ranges: pl.LazyFrame, *, depth: int | None = None)
     )
     above = ranges.select(pl.col("index").alias("parent"), pl.col("path").alias("_above"))
     tree = (
-        ranges.join(above, on="parent", how="left")
+        ranges.join(above, on="parent", how="left", maintain_order="left")
         .group_by("path", "depth")
         .agg(
             pl.col("_above").first(),
@@ -67,7 +67,7 @@ def layers(ops: pl.LazyFrame, ranges: pl.LazyFrame, *, depth: int | None = None)
         )
         .map_batches(_rolled_up, schema=_ROLLED_UP)
     )
-    none = outside(ops, "name").with_columns(pl.lit(0, pl.UInt32).alias("depth")).sort("total_ns", descending=True)
+    none = outside(ops, "name").with_columns(pl.lit(0, pl.UInt32).alias("depth")).sort(pl.col("total_ns").neg(), "name")
     listed = pl.concat([tree, none], how="diagonal").with_columns(share_of_all("total_ns"))
     return listed if depth is None else listed.filter(pl.col("depth") <= depth)
 

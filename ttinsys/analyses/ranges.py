@@ -63,7 +63,7 @@ def ranges(ops: pl.LazyFrame, ranges: pl.LazyFrame) -> pl.LazyFrame:
     return (
         pl.concat([named, outside(ops, "range")], how="diagonal")
         .with_columns(share_of_all("total_ns"))
-        .sort("total_ns", "cpu_ns", "range", descending=[True, True, False], nulls_last=True)
+        .sort(pl.col("total_ns").neg(), pl.col("cpu_ns").neg(), "range", "domain", nulls_last=True)
     )
 
 

@@ -101,14 +101,15 @@ def roofline(
     costed = pl.col("flops").is_not_null() | pl.col("bytes").is_not_null()
     return (
         _placed(launched, calls, by)
-        .join(ceiling, on="device", how="left")
+        .join(ceiling, on="device", how="left", maintain_order="left")
         .with_columns(
             # Without operations no peak is needed: what an activation takes at least is the time to move its bytes.
             pl.when(pl.col("flops") == 0).then(0.0).otherwise(seconds).alias("_computing"),
             moving.alias("_moving"),
             costed.alias("_costed"),
         )
-        .group_by("device", *KEYS[by])
+        # In their order: sums of floats would otherwise differ in their last digits from run to run.
+        .group_by("device", *KEYS[by], maintain_order=True)
         .agg(
             pl.col("executions").sum().cast(pl.Int64).alias("calls"),
             *(known_sum(executed(name)).alias(name) for name in ("flops", "bytes")),
@@ -136,7 +137,7 @@ def _launched(ops: pl.LazyFrame) -> pl.LazyFrame:
     return (
         ops.group_by("device", "module_id", pl.when(module.is_null()).then(role()).alias("reason"))
         .agg(pl.col("duration_ns").sum().alias("gpu_ns"))
-        .sort(pl.col("gpu_ns").neg(), "device")
+        .sort(pl.col("gpu_ns").neg(), "device", "module_id")
         # The cost of a call is that of one device, if ever it worked on several.
         .with_columns((module.is_not_null() & module.is_first_distinct()).alias("counts"))
     )
@@ -160,7 +161,7 @@ def _placed(launched: pl.LazyFrame, calls: pl.LazyFrame, by: str) -> pl.LazyFram
             "executions",
             _weights().alias("weight_bytes"),
         )
-        .join(launched.drop("reason"), on="module_id", how="left")
+        .join(launched.drop("reason"), on="module_id", how="left", maintain_order="left_right")
         # A parent launches nothing by itself; a call with a cost and without work is told of.
         .filter(pl.col("gpu_ns").is_not_null() | (pl.col("flops") > 0))
         .with_columns(

@@ -23,13 +23,15 @@ def build(trace: Trace) -> pl.DataFrame:
     Returns:
         nsys's columns; times in ns, null queue where the kernel began before the call returned.
     """
-    found = launches(*pl.collect_all([trace.kernels, api_calls(trace)]), unlaunched=False).lazy()
+    kernels = trace.kernels.with_row_index("kernel")
+    found = launches(*pl.collect_all([kernels, api_calls(trace)]), unlaunched=False).lazy()
     names = trace.strings.select("id", "value")
     waited = pl.col("start_ns") - pl.col("api_end_ns")
     return (
         found.join(names.rename({"value": "Kernel Name"}), left_on="name_id", right_on="id", how="left")
         .join(names.rename({"value": "function"}), left_on="api_name_id", right_on="id", how="left")
-        .sort("api_start_ns", maintain_order=True)
+        # Ties come in the order of the kernels in the export, as nsys joins them.
+        .sort("api_start_ns", "kernel", maintain_order=True)
         .select(
             pl.col("api_start_ns").alias("API Start (ns)"),
             (pl.col("api_end_ns") - pl.col("api_start_ns")).alias("API Dur (ns)"),

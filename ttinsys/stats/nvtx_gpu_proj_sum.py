@@ -37,7 +37,8 @@ def build(trace: Trace) -> pl.DataFrame:
             pl.col("depth").mean().alias("Avg Range Lvl"),
             pl.col("children").mean().alias("Avg Num Child"),
         )
-        .sort("Total Proj Time (ns)", descending=True)
+        # Ties come in the order in which nsys groups: by name, then by style.
+        .sort(pl.col("Total Proj Time (ns)").neg(), "name", STYLE)
         .select(
             pl.col("name").alias("Range"),
             STYLE,

@@ -14,7 +14,7 @@ from ttinsys.stats.projections import NEEDS, projections
 
 
 def build(trace: Trace) -> pl.DataFrame:
-    """Ranges in the order of their first operation on the GPU.
+    """One row per range that launched something, by RangeId.
 
     Args:
         trace: an opened trace.

@@ -42,7 +42,8 @@ def build(trace: Trace) -> pl.DataFrame:
     return (
         grouped.join(kernel_names, on="name_id", how="left")
         .with_columns(pid_of("global_tid").alias("PID"), tid_of("global_tid").alias("TID"))
-        .sort("name", "PID", "TID", "Total Time (ns)", descending=[False, False, False, True], nulls_last=False)
+        # Ties come in the order in which nsys groups: by style, then by kernel name.
+        .sort("name", "PID", "TID", pl.col("Total Time (ns)").neg(), STYLE, "Kernel Name")
         .select(
             pl.col("name").alias("NVTX Range"),
             STYLE,

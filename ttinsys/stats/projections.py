@@ -24,7 +24,7 @@ def projections(trace: Trace) -> pl.DataFrame:
     Returns:
         `name`, `Style`, `start_ns`, `duration_ns`, `range_id`, `parent_id`, `depth`, `stack` (ids of the range and
         all around it), `pid`, `tid`, `projected_start_ns`, `projected_ns`, `ops` (distinct correlation ids),
-        `children` (ranges right inside that launched something), by projected start, longest first.
+        `children` (ranges right inside that launched something), by RangeId.
     """
     columns = ["start_ns", "end_ns", "global_pid", "correlation_id"]
     operations = pl.concat([frame.select(columns) for frame in (trace.kernels, trace.memcpys, trace.memsets)])
@@ -54,7 +54,8 @@ def projections(trace: Trace) -> pl.DataFrame:
             pid_of("global_tid").alias("pid"),
             tid_of("global_tid").alias("tid"),
         )
-        .sort("projected_start_ns", "projected_ns", descending=[False, True])
+        # nsys 2023.4 orders by a literal, so its rows stay as it groups them: by RangeId, without a range first.
+        .sort("range_id")
     )
 
 
