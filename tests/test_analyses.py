@@ -11,7 +11,8 @@ import parsers
 import ttinsys
 from tests.build import TraceBuilder
 from tests.shared import each_capture
-from ttinsys.analysis import find, names
+from ttinsys.commands.questions import SHORT_NAMES
+from ttinsys.runner.registry import analysis_names, find
 
 
 def unet() -> TraceBuilder:
@@ -71,7 +72,7 @@ def test_layers_stop_at_the_depth_asked_for_and_keep_their_totals(tmp_path: Path
 
 
 def test_ranges_add_up_by_name(tmp_path: Path) -> None:
-    frame = result("ranges", tmp_path)
+    frame = result("ranges_by_name", tmp_path)
     assert frame.select("range", "instances", "ops", "self_ns", "total_ns", "cpu_ns").rows() == [
         ("step", 2, 8, 10, 450, 1800),
         ("unet", 2, 6, 40, 440, 1400),
@@ -90,7 +91,7 @@ def test_range_inside_a_range_of_its_name_counts_its_time_once(tmp_path: Path) -
     t.range(main, "block", 10, 90)
     t.range(main, "block", 20, 80, domain=1)
     t.kernel(main, "sgemm", launch=(30, 40), gpu=(100, 107))
-    frame = find("ranges").run(t.load(tmp_path)).collect()
+    frame = find("ranges_by_name").run(t.load(tmp_path)).collect()
     assert frame.select("domain", "instances", "ops", "self_ns", "total_ns", "cpu_ns").rows() == [
         (None, 2, 1, 0, 7, 100),
         ("lib", 1, 1, 7, 7, 60),
@@ -110,7 +111,7 @@ def test_trace_without_gpu_work_still_shows_cpu_time_of_its_layers(tmp_path: Pat
         ("unet/conv", 0, None, 20),
         ("open", 0, None, None),
     ]
-    ranges = find("ranges").run(trace).collect()
+    ranges = find("ranges_by_name").run(trace).collect()
     assert dict(ranges.select("range", "cpu_ns").iter_rows()) == {"unet": 100, "conv": 20, "open": None}
 
 
@@ -119,7 +120,7 @@ def test_sums_of_every_analysis_equal_the_sum_over_the_operations(capture: Path)
     trace = parsers.load(capture)
     ops = ttinsys.attribute(trace).select("duration_ns", "path").collect()
     whole = ops["duration_ns"].sum()
-    kernels, layers, ranges = (find(name).run(trace).collect() for name in ("kernels", "layers", "ranges"))
+    kernels, layers, ranges = (find(name).run(trace).collect() for name in ("kernels", "layers", "ranges_by_name"))
     assert kernels["sum_ns"].sum() == whole
     assert layers["self_ns"].sum() == whole
     assert layers.filter(pl.col("depth") == 0)["total_ns"].sum() == whole
@@ -132,10 +133,10 @@ def test_sums_of_every_analysis_equal_the_sum_over_the_operations(capture: Path)
     assert joined["expected"].sum() == layers.drop_nulls("path")["self_ns"].sum()
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", analysis_names())
 def test_every_analysis_is_documented_with_an_example_described_columns_and_a_test(name: str) -> None:
     analysis = find(name)
-    command = name.replace("_", "-")
+    command = {analysis: short for short, analysis in SHORT_NAMES.items()}.get(name, name).replace("_", "-")
     assert f"\nttinsys {command} " in analysis.help
     assert analysis.function.__doc__
     assert analysis.returns.doc

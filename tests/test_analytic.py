@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import ttinsys
-from ttinsys.analytic import (
+from ttinsys.measures.formulas import (
     Stage,
     adjacent_ratios,
     convolution_flops,
@@ -29,7 +29,7 @@ from ttinsys.analytic import (
     trajectory,
     unet_stages,
 )
-from ttinsys.tables import tables_of
+from ttinsys.tables.registry import tables_of
 
 CALLS, CHANNELS = (5, 5, 5, 1), (320, 640, 1280, 1280)
 TEXT = 77

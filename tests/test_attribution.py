@@ -14,7 +14,7 @@ import ttinsys
 from parsers.tables import API_CALLS, TABLES
 from tests.build import TraceBuilder
 from tests.shared import TRACES, each_capture, needs_captures
-from ttinsys.attribution import OPS, REASONS
+from ttinsys.attribution.attribute import OPS, REASONS
 
 OPERATIONS = ("kernels", "memcpys", "memsets", "graph_launches")
 

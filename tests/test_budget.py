@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from tests.analyses.test_diff import after, difference, unet
 from ttinsys.analyses.diff import judge
-from ttinsys.budget import Budget, BudgetError, Limit, ratio, read_budget
 from ttinsys.cli import main
+from ttinsys.comparison.gate import Budget, BudgetError, Limit, parse_ratio, read_budget
 
 
 def budget(folder: Path, text: str) -> Budget:
@@ -72,8 +72,15 @@ def test_budget_that_is_no_file_is_told(tmp_path: Path) -> None:
 
 
 def test_percentages_need_their_sign_from_one_on() -> None:
-    assert [ratio(text) for text in ("3%", "0.03", " 150 % ", 0.5, ".5%", "1")] == [0.03, 0.03, 1.5, 0.5, 0.005, 1.0]
-    assert [ratio(text) for text in ("3", "-3%", "three", "", "nan", "%", True)] == [None] * 7
+    assert [parse_ratio(text) for text in ("3%", "0.03", " 150 % ", 0.5, ".5%", "1")] == [
+        0.03,
+        0.03,
+        1.5,
+        0.5,
+        0.005,
+        1.0,
+    ]
+    assert [parse_ratio(text) for text in ("3", "-3%", "three", "", "nan", "%", True)] == [None] * 7
 
 
 def test_limits_are_kept_up_to_their_last_nanosecond(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 import parsers
 from tests.build import TraceBuilder
 from tests.shared import TRACES, needs_captures
-from ttinsys.ceilings import ceilings
-from ttinsys.published import GPUS
+from ttinsys.measures.ceilings import ceilings
+from ttinsys.published.sheets import GPUS
 
 
 def of(trace: parsers.Trace, *devices: int, **given: Any) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from tests.build import TraceBuilder
 from tests.shared import NSYS, needs_nsys
 from ttinsys import __version__
 from ttinsys.cli import main
-from ttinsys.stats import NAMES
+from ttinsys.stats import REPORT_NAMES
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_traces" / "synthetic-stable-diffusion.sqlite"
 GROUP = click.Context(main)
@@ -147,7 +147,7 @@ def test_analysing_imports_no_torch() -> None:
         (["layers", SAMPLE, "--device", "first"], "'first' is not a valid integer"),
         (["info", SAMPLE, "-o", "x.csv"], "x.csv: there is no csv of this: give --format table|json"),
         (
-            ["stats", SAMPLE, "-r", NAMES[0], "-o", "x.parquet"],
+            ["stats", SAMPLE, "-r", REPORT_NAMES[0], "-o", "x.parquet"],
             "there is no parquet of this: give --format table|csv|json",
         ),
     ],
@@ -430,7 +430,7 @@ def by_nsys(report: str, format: str, path: Path) -> str:
 
 @needs_nsys
 @pytest.mark.nsys
-@pytest.mark.parametrize("report", NAMES)
+@pytest.mark.parametrize("report", REPORT_NAMES)
 def test_tables_are_those_of_nsys_to_the_letter(trace: Path, report: str) -> None:
     # nsys has its own order of rows that it does not say.
     ours, theirs = run("stats", "-r", report, trace).stdout, by_nsys(report, "table", trace)
@@ -440,7 +440,7 @@ def test_tables_are_those_of_nsys_to_the_letter(trace: Path, report: str) -> Non
 
 @needs_nsys
 @pytest.mark.nsys
-@pytest.mark.parametrize("report", NAMES)
+@pytest.mark.parametrize("report", REPORT_NAMES)
 def test_json_and_csv_are_those_of_nsys(trace: Path, report: str) -> None:
     ours = json.loads(run("stats", "-r", report, trace, "--format", "json").stdout)
     theirs = json.loads(by_nsys(report, "json", trace))

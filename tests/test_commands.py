@@ -18,8 +18,8 @@ import parsers
 import ttinsys
 from tests.build import TraceBuilder
 from tests.test_select import two_layers
-from ttinsys.analysis import find
 from ttinsys.cli import main
+from ttinsys.runner.registry import find
 
 COMMANDS = main.list_commands(click.Context(main))
 
@@ -62,7 +62,7 @@ def test_help_costs_no_import_of_polars(arguments: Sequence[str]) -> None:
     assert done.stderr.endswith("[]\n")
 
 
-@pytest.mark.parametrize("name", ["kernels", "layers", "ranges"])
+@pytest.mark.parametrize("name", ["kernels", "layers"])
 def test_machine_formats_hold_the_whole_frame_and_nothing_else(tmp_path: Path, name: str) -> None:
     path = trace_in(tmp_path)
     expected = find(name).run(parsers.load(path)).collect()

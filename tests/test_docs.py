@@ -12,7 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from ttinsys.attribution import REASONS
+from ttinsys.attribution.attribute import REASONS
 from ttinsys.cli import main
 from ttinsys.commands.questions import QUESTIONS
 

@@ -13,12 +13,12 @@ import parsers
 from annotate.models import MODELS
 from tests.shared import each_capture, needs_nsys, under_nsys
 from ttinsys import figures
-from ttinsys.analysis import Analysis, find, names
 from ttinsys.figures.style import NothingToDraw
-from ttinsys.needs import Lacking
+from ttinsys.runner.registry import Analysis, analysis_names, find
+from ttinsys.tables.needs import Lacking
 
 STUDY = ("llama2-7b", "imagen", "stable-diffusion", "muse", "parti-3b", "sdxl", "make-a-video", "phenaki")
-FOR_ANY_TRACE = ("breakdown", "diff", "gaps", "kernels", "layers", "ranges", "speedup")
+FOR_ANY_TRACE = ("breakdown", "diff", "gaps", "kernels", "layers", "ranges_by_name", "speedup")
 """What needs no annotation of ours."""
 OF_A_SWEEP = ("scaling",)
 """What needs several sizes of one model."""
@@ -36,7 +36,7 @@ def rows(name: str, *traces: parsers.Trace) -> int:
     declared = analysis.returns.schema
     assert {column: frame.schema[column] for column in declared} == dict(declared)
     with contextlib.suppress(NothingToDraw):
-        assert figures.svg(figures.draw(name, frame)).startswith("<svg")
+        assert figures.svg(figures.draw_figure(name, frame)).startswith("<svg")
     return frame.height
 
 
@@ -51,7 +51,7 @@ def refusal(name: str, trace: parsers.Trace) -> str | None:
 
 
 @each_capture
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", analysis_names())
 def test_analysis_of_a_real_capture_has_rows_or_says_what_is_missing(capture: Path, name: str) -> None:
     trace = parsers.load(capture)
     said = refusal(name, trace)
@@ -64,7 +64,7 @@ def test_analysis_of_a_real_capture_has_rows_or_says_what_is_missing(capture: Pa
 
 
 @each_capture
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", analysis_names())
 def test_analysis_of_a_real_capture_is_the_same_to_the_bit_at_every_run(capture: Path, name: str) -> None:
     trace, analysis = parsers.load(capture), find(name)
     try:
@@ -75,7 +75,7 @@ def test_analysis_of_a_real_capture_is_the_same_to_the_bit_at_every_run(capture:
     assert frames[0].equals(frames[2])
 
 
-@pytest.mark.parametrize("name", [name for name in names() if name not in OF_A_SWEEP])
+@pytest.mark.parametrize("name", [name for name in analysis_names() if name not in OF_A_SWEEP])
 @pytest.mark.parametrize("workload", STUDY)
 def test_analysis_of_each_of_the_studys_eight_at_full_size(workload: str, name: str) -> None:
     pytest.importorskip("diffusers")
@@ -94,9 +94,9 @@ def test_every_analysis_of_every_tiny_models_capture(tmp_path: Path, workloads: 
         folder.mkdir()
         program = [sys.executable, "tests/annotated.py", str(folder / "opened.json"), workload]
         trace = parsers.load(under_nsys(folder, program))
-        said = {name: refusal(name, trace) for name in names()}
+        said = {name: refusal(name, trace) for name in analysis_names()}
         told = {name for name, reason in said.items() if reason is None}
-        assert {"layers", "ranges", "lengths", "phases"} <= told, workload
+        assert {"layers", "ranges_by_name", "lengths", "phases"} <= told, workload
         for name, reason in said.items():
             # No GPU ran it, and it was no run of annotate.run: nothing else is missing.
             assert reason is None or "GPU" in reason or "what was run" in reason, (workload, name)

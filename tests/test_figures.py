@@ -17,19 +17,19 @@ import parsers
 from tests.build import TraceBuilder
 from ttinsys import figures
 from ttinsys.analyses.layers import LAYERS
-from ttinsys.analysis import find, names
-from ttinsys.figures import draw, save, specification, svg
+from ttinsys.figures import draw_figure, save_figure, specification, svg
 from ttinsys.figures.style import ABSENT, COLOURS, NothingToDraw
-from ttinsys.needs import present
 from ttinsys.render import PICTURES, Destination
-from ttinsys.tables import tables_of
+from ttinsys.runner.registry import analysis_names, find
+from ttinsys.tables.needs import present
+from ttinsys.tables.registry import tables_of
 
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_traces"
 SAMPLE = SAMPLES / "simulated-stable-diffusion-h200_pqtdir"
 SYNTHETIC = SAMPLES / "synthetic-stable-diffusion.sqlite"
 OF_COMMANDS = {"cache", "taxonomy"}
 """Figures of tables that come from no trace: their own tests draw them."""
-DRAWN = sorted({*figures.names()} - OF_COMMANDS)
+DRAWN = sorted({*figures.figure_names()} - OF_COMMANDS)
 STARTS = {"svg": b"<svg", "png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-", "html": b"<!DOCTYPE html>", "json": b"{"}
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -51,7 +51,7 @@ def sampled(name: str) -> alt.TopLevelMixin | None:
         if not all(present(need, tables).collect().item() for tables in of.values() for need in analysis.needs):
             continue
         try:
-            return draw(name, analysis.of(of).collect())
+            return draw_figure(name, analysis.of(of).collect())
         except (parsers.TraceError, NothingToDraw):
             continue
     return None
@@ -70,7 +70,7 @@ def rows(chart: Any) -> list[list[dict[str, Any]]]:
 
 
 def test_every_figure_is_of_an_analysis_and_every_analysis_has_one() -> None:
-    assert {*figures.names()} == {*names(), *OF_COMMANDS}
+    assert {*figures.figure_names()} == {*analysis_names(), *OF_COMMANDS}
 
 
 @each_figure
@@ -79,7 +79,7 @@ def test_figure_is_drawn_in_every_format(name: str, tmp_path: Path) -> None:
     assert set(STARTS) == set(PICTURES)
     for format, start in STARTS.items():
         path = tmp_path / f"{name}.{format}"
-        save(chart, Destination(format, path))
+        save_figure(chart, Destination(format, path))
         assert path.read_bytes().startswith(start)
     page = (tmp_path / f"{name}.html").read_text()
     # One page, whole: nothing in it is fetched.
@@ -93,7 +93,7 @@ def test_figure_is_drawn_in_every_format(name: str, tmp_path: Path) -> None:
 @each_figure
 def test_table_without_rows_draws_nothing_and_says_so(name: str) -> None:
     with pytest.raises(NothingToDraw, match=f"--plot: {name} has no row to draw"):
-        draw(name, find(name).returns.empty().collect())
+        draw_figure(name, find(name).returns.empty().collect())
 
 
 @each_figure
@@ -130,15 +130,15 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> parsers.Trace:
     return t.load(tmp_path_factory.mktemp("hostile"))
 
 
-@pytest.mark.parametrize("name", ["breakdown", "kernels", "layers", "ranges"])
+@pytest.mark.parametrize("name", ["breakdown", "kernels", "layers", "ranges_by_name"])
 def test_names_of_strangers_cannot_leave_the_page(name: str, hostile: parsers.Trace, tmp_path: Path) -> None:
-    chart = draw(name, find(name).run(hostile).collect())
+    chart = draw_figure(name, find(name).run(hostile).collect())
     for format in PICTURES:
-        save(chart, Destination(format, tmp_path / f"x.{format}"))
+        save_figure(chart, Destination(format, tmp_path / f"x.{format}"))
     page = (tmp_path / "x.html").read_text()
     # Of what ends a script, and of what makes its end not count, there is what the page has of its own.
     plain = tmp_path / "plain.html"
-    save(alt.Chart(pl.DataFrame({"x": [1]})).mark_bar().encode(x="x:Q"), Destination("html", plain))
+    save_figure(alt.Chart(pl.DataFrame({"x": [1]})).mark_bar().encode(x="x:Q"), Destination("html", plain))
     for tag in ("</script", "<script", "<!--"):
         assert page.lower().count(tag) == plain.read_text().lower().count(tag), tag
     drawn = svg(chart)
@@ -163,7 +163,7 @@ def layers_of(rows: Sequence[tuple[str, int, int, str | None]]) -> pl.DataFrame:
 
 def boxes(frame: pl.DataFrame) -> list[tuple[int, float, float, str]]:
     """Depth, left and right end in ms, and name of each box of an icicle."""
-    data = max(rows(draw("layers", frame)), key=len)
+    data = max(rows(draw_figure("layers", frame)), key=len)
     return [(row["depth"], row["from"], row["to"], row["name"]) for row in data]
 
 
@@ -212,7 +212,7 @@ def test_icicle_has_at_most_400_boxes_and_loses_no_time() -> None:
 
 def test_several_traces_are_told_apart() -> None:
     frame = find("layers").run(parsers.load(SAMPLE), parsers.load(SYNTHETIC))
-    chart = specification(draw("layers", frame.collect()))
+    chart = specification(draw_figure("layers", frame.collect()))
     assert [part["title"]["text"] for part in chart["vconcat"]] == ["0", "1"]
 
 
@@ -229,7 +229,7 @@ def test_kernels_beyond_the_first_25_are_one_bar(tmp_path: Path) -> None:
             launch=(number, number),
             gpu=(1000 * number, 1000 * number + 30 - number),
         )
-    (data,) = rows(draw("kernels", find("kernels").run(t.load(tmp_path)).collect()))
+    (data,) = rows(draw_figure("kernels", find("kernels").run(t.load(tmp_path)).collect()))
     assert len(data) == 26
     assert (data[0]["kernel"], data[-1]["kernel"]) == ("k0<4>", "5 others")
     # 1 + 2 + 3 + 4 + 5 ns.
@@ -243,7 +243,7 @@ def test_names_that_look_the_same_once_shortened_stay_two_bars(tmp_path: Path) -
     for number, middle in enumerate("ab"):
         name = "k" * 60 + middle + "k" * 60
         t.kernel(main, name, launch=(number, number), gpu=(1000 * number, 1000 * number + 10 - number))
-    (data,) = rows(draw("kernels", find("kernels").run(t.load(tmp_path)).collect()))
+    (data,) = rows(draw_figure("kernels", find("kernels").run(t.load(tmp_path)).collect()))
     assert len({row["kernel"] for row in data}) == 2
 
 
@@ -253,5 +253,5 @@ def test_ranges_without_time_of_their_own_have_no_bar(tmp_path: Path) -> None:
     t.range(main, "step", 0, 100)
     t.range(main, "unet", 10, 90)
     t.kernel(main, "gemm", launch=(20, 21), gpu=(30, 40))
-    (data,) = rows(draw("ranges", find("ranges").run(t.load(tmp_path)).collect()))
+    (data,) = rows(draw_figure("ranges_by_name", find("ranges_by_name").run(t.load(tmp_path)).collect()))
     assert [(row["range"], row["self_ms"], row["total_ms"]) for row in data] == [("unet", 1e-5, 1e-5)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ttinsys.fitting import Fit, fit, overtakes, power, rms
+from ttinsys.measures.fitting import Fit, fit, overtakes, power, rms
 
 SIZES = [256**2, 512**2, 768**2, 1024**2]
 

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from annotate.labels import PREFIX, VERSION
 from tests.labelled import DOMAIN, Labelled
 from tests.test_report import hostile
-from ttinsys.analysis import find, names
 from ttinsys.cli import main
 from ttinsys.render import PICTURES
+from ttinsys.runner.registry import analysis_names, find
 
 BIG = 2**62
 
@@ -70,7 +70,7 @@ each_trace = pytest.mark.parametrize(
 
 
 @each_trace
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", analysis_names())
 def test_analysis_answers_with_a_table_and_a_picture_or_in_one_line(
     tmp_path: Path, made: Callable[[], Labelled], name: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -34,7 +35,9 @@ def test_check_passes(command: list[str]) -> None:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
 
 
-@pytest.mark.parametrize("module", ["parsers", "ttinsys.cli", "ttinsys.attribution", "ttinsys.overview"])
+@pytest.mark.parametrize(
+    "module", ["parsers", "ttinsys.cli", "ttinsys.attribution.attribute", "ttinsys.tables.overview"]
+)
 def test_analysis_needs_no_torch(module: str) -> None:
     heavy = "{'torch', 'diffusers', 'transformers', 'nvtx', 'numpy', 'pyarrow', 'pandas'}"
     code = f"import sys, {module}; print(sorted(sys.modules.keys() & {heavy}))"
@@ -63,3 +66,34 @@ def test_first_screen_of_the_readme_has_the_two_commands_and_ci_runs_the_second(
     commands = re.findall(r"^pip install .*-c constraints\.txt && (python -m pytest.*)$", first_screen, re.MULTILINE)
     assert len(commands) == 1
     assert commands[0] in (ROOT / ".ci" / "run").read_text()
+
+
+def public_names() -> dict[str, set[str]]:
+    """Files of `ttinsys` by each public name that they define at their top."""
+    homes: dict[str, set[str]] = {}
+    for path in sorted((ROOT / "ttinsys").rglob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            named = [name for target in targets for name in getattr(target, "elts", [target])]
+            names = [name.id for name in named if isinstance(name, ast.Name)]
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                names.append(node.name)
+            for name in names:
+                if not name.startswith("_"):
+                    homes.setdefault(name, set()).add(str(path.relative_to(ROOT / "ttinsys")))
+    return homes
+
+
+INTERFACES = {"command": "commands", "draw": "figures", "REPORT": "stats", "writer": "exports", "COLUMNS": "exports"}
+"""What every file of a room defines under one name, with one meaning."""
+
+
+def test_public_name_means_one_thing_in_the_package() -> None:
+    twice = {name: homes for name, homes in public_names().items() if len(homes) > 1}
+    for name, room in INTERFACES.items():
+        assert {home.split("/")[0] for home in twice.pop(name)} == {room}, name
+    assert twice == {}
+
+
+def test_storeys_are_folders_and_few_files_lie_at_the_top() -> None:
+    assert len([*(ROOT / "ttinsys").glob("*.py")]) <= 5

@@ -11,8 +11,8 @@ import ttinsys
 from annotate import labels
 from annotate.labels import ModuleLabel, field_text, module_text
 from tests.build import FORMATS, Format, Thread, TraceBuilder
-from ttinsys.labels import NAMES
-from ttinsys.overview import overview
+from ttinsys.attribution.labels import LABEL_NAMES
+from ttinsys.tables.overview import overview
 
 DOMAIN = 3
 
@@ -114,7 +114,7 @@ def test_trace_without_annotation_has_the_columns_and_no_value(tmp_path: Path) -
     t.kernel(t.thread(), "sgemm", launch=(10, 15), gpu=(20, 30))
     trace = t.load(tmp_path)
     for frame in (ttinsys.ranges(trace).collect(), ttinsys.attribute(trace).collect()):
-        assert frame.select(NAMES).null_count().row(0) == (frame.height,) * len(NAMES)
+        assert frame.select(LABEL_NAMES).null_count().row(0) == (frame.height,) * len(LABEL_NAMES)
 
 
 def test_annotation_of_another_version_is_told_and_not_guessed_at(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ttinsys.nesting import FOREVER, calls_inside, innermost, lift, nest, sink
+from ttinsys.attribution.nesting import FOREVER, calls_inside, innermost, lift, nest, sink
 
 Range = tuple[int, int, int | None]
 """Thread, start, end; None: never closed."""

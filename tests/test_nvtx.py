@@ -11,7 +11,7 @@ import parsers
 import ttinsys
 from tests.build import FORMATS, Format, TraceBuilder
 from tests.shared import TRACES, each_capture, needs_captures
-from ttinsys.nvtx import RANGES, crossing
+from ttinsys.attribution.nvtx import RANGES, crossing
 
 
 def found(t: TraceBuilder, folder: Path) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ttinsys.operators import OPERATORS, RULES, classify
+from ttinsys.attribution.operators import OPERATORS, RULES, classify
 
 TRACES = sorted((Path(__file__).parents[2] / "shared" / "traces").glob("*.sqlite"))
 NAMES = [rule.example for rule in RULES] + [

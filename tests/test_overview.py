@@ -9,7 +9,7 @@ import pytest
 import parsers
 from tests.build import TraceBuilder
 from tests.shared import TRACES, each_capture, needs_captures
-from ttinsys.overview import overview
+from ttinsys.tables.overview import overview
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_traces" / "synthetic-stable-diffusion.sqlite"
 

@@ -21,7 +21,7 @@ from parsers.directory import Directory
 from parsers.tables import TABLES
 from tests.build import FORMATS, Format, TraceBuilder
 from tests.shared import NSYS, TRACES, needs_nsys
-from ttinsys.attribution import attribute
+from ttinsys.attribution.attribute import attribute
 
 KERNELS, CALLS, EVENTS = "CUPTI_ACTIVITY_KIND_KERNEL", "CUPTI_ACTIVITY_KIND_RUNTIME", "NVTX_EVENTS"
 each_table = pytest.mark.parametrize("table", TABLES)

@@ -16,7 +16,7 @@ from rich.cells import cell_len
 from parsers.schema import Column, Table
 from ttinsys.cli import main
 from ttinsys.render import Destination, OutputError, emit, emit_text, printable
-from ttinsys.render.grid import PIPE_WIDTH, brief, shortened, table_text
+from ttinsys.render.grid import PIPE_WIDTH, brief, ellipsized, table_text
 from ttinsys.render.markdown import escaped, markdown_text
 from ttinsys.render.output import write_to
 
@@ -114,7 +114,7 @@ def test_kernels_are_named_without_what_says_nothing() -> None:
 
 @pytest.mark.parametrize(("length", "shown"), [(10, "abcdefghij"), (9, "abcdef…ij"), (4, "ab…j"), (3, "ab…"), (1, "…")])
 def test_name_that_is_too_long_loses_its_middle(length: int, shown: str) -> None:
-    assert shortened("abcdefghij", length) == shown
+    assert ellipsized("abcdefghij", length) == shown
 
 
 # Room

@@ -15,8 +15,8 @@ from tests.build import TraceBuilder
 from tests.labelled import Labelled
 from tests.shared import each_capture
 from ttinsys.cli import main
-from ttinsys.report.page import page
-from ttinsys.report.sections import SECTIONS
+from ttinsys.pages.report import report_page
+from ttinsys.pages.sections import SECTIONS
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_traces" / "simulated-stable-diffusion-h200_pqtdir"
 
@@ -79,7 +79,7 @@ def elements(text: str) -> list[tuple[str, dict[str, str | None]]]:
 @pytest.fixture(scope="module")
 def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("hostile")
-    return page({HOSTILE[0]: hostile().load(folder), HOSTILE[1]: hostile().load(folder)})
+    return report_page({HOSTILE[0]: hostile().load(folder), HOSTILE[1]: hostile().load(folder)})
 
 
 def test_names_of_a_hostile_trace_are_text_and_nothing_else(hostile_page: str) -> None:
@@ -122,7 +122,7 @@ def test_browser_would_tell_of_a_script_that_runs(tmp_path: Path) -> None:
 @needs_chromium
 def test_tables_sort_and_search_and_the_tree_is_walked_through(tmp_path: Path) -> None:
     # A page with a script of the test's own, which the policy of a real one would not let run.
-    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page({"sd": ttinsys.load(SAMPLE)}))
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", report_page({"sd": ttinsys.load(SAMPLE)}))
     drive = """
       const said = {};
       const boxes = [...document.querySelectorAll("details.table")];
@@ -160,7 +160,7 @@ def test_tables_sort_and_search_and_the_tree_is_walked_through(tmp_path: Path) -
 
 
 def test_page_has_every_section_and_its_findings() -> None:
-    text = page({"sd": ttinsys.load(SAMPLE)})
+    text = report_page({"sd": ttinsys.load(SAMPLE)})
     for section in SECTIONS:
         assert (f'id="{section.id}"' in text) is not section.compares
     assert "No machine ran this" in text
@@ -173,7 +173,7 @@ def test_several_traces_are_set_side_by_side(tmp_path: Path) -> None:
     for t, ns in ((eager, 300), (fused, 100)):
         t.module("unet", "linear")
         t.call("unet", 0, 100, gpu=[("sgemm", 1000, 1000 + ns)])
-    text = page({"eager": eager.load(tmp_path), "fused": fused.load(tmp_path)})
+    text = report_page({"eager": eager.load(tmp_path), "fused": fused.load(tmp_path)})
     assert 'id="comparison"' in text
     assert re.search(r"fused is 3\.00 times as fast", text)
 
@@ -182,14 +182,14 @@ def test_trace_without_gpu_work_says_so_and_shows_what_there_is(tmp_path: Path) 
     t = Labelled()
     t.module("unet.core", "spatial_attention")
     t.call("unet.core", 0, 100, q_len=64, kv_len=64, flops=10, bytes=10)
-    text = page({"cpu": t.load(tmp_path)})
+    text = report_page({"cpu": t.load(tmp_path)})
     assert "No GPU activity" in text
     assert "profile on a machine with a GPU" in text
 
 
 @each_capture
 def test_every_capture_makes_a_page(capture: Path) -> None:
-    text = page({capture.name: ttinsys.load(capture)})
+    text = report_page({capture.name: ttinsys.load(capture)})
     assert len(text) < 5_000_000
     assert "<h2>Findings</h2><ul" in text
 

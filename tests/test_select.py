@@ -15,7 +15,7 @@ from parsers import Trace
 from tests.build import TraceBuilder
 from tests.shared import each_capture
 from tests.test_attribution import programs
-from ttinsys.select import Selection, select
+from ttinsys.attribution.select import Selection, select
 from ttinsys.stats import report
 
 

@@ -19,10 +19,10 @@ from annotate import models
 from annotate.gpus import GPUS, gpu, known
 from annotate.labels import CALL_TEXT, CONVOLUTION_ROLES
 from annotate.models import model
-from ttinsys.attribution import attribute
-from ttinsys.nvtx import ranges
-from ttinsys.operators import classify
-from ttinsys.overview import overview
+from ttinsys.attribution.attribute import attribute
+from ttinsys.attribution.nvtx import ranges
+from ttinsys.attribution.operators import classify
+from ttinsys.tables.overview import overview
 
 pytest.importorskip("torch")
 pytest.importorskip("diffusers")

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import parsers
 from tests.build import TraceBuilder
 from tests.shared import CAPTURES, NSYS, ORACLES, TRACES, needs_captures, needs_nsys
-from ttinsys.stats import NAMES, report
+from ttinsys.stats import REPORT_NAMES, report
 from ttinsys.stats.summary import rounded
 
 
@@ -66,7 +66,7 @@ def test_report_equals_what_nvidia_printed_for_the_capture(oracle: Path) -> None
 @needs_captures
 @needs_nsys
 @pytest.mark.nsys
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", REPORT_NAMES)
 @pytest.mark.parametrize("capture", [pytest.param(path, id=path.stem) for path in CAPTURES if path.suffix == ".sqlite"])
 def test_report_equals_what_nsys_prints_for_every_capture(name: str, capture: Path, tmp_path: Path) -> None:
     assert_same(ours(name, capture), by_nsys(name, capture, tmp_path))
@@ -103,7 +103,7 @@ def hard_cases() -> TraceBuilder:
 
 @needs_nsys
 @pytest.mark.nsys
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", REPORT_NAMES)
 def test_report_equals_what_nsys_prints_for_a_trace_of_hard_cases(name: str, tmp_path: Path) -> None:
     path = hard_cases().write(tmp_path / "hard.sqlite")
     folder = tmp_path / "nsys"
@@ -116,14 +116,14 @@ def test_report_equals_what_nsys_prints_for_a_trace_of_hard_cases(name: str, tmp
 @needs_nsys
 @pytest.mark.nsys
 def test_json_is_nsys_json(tmp_path: Path) -> None:
-    from ttinsys.render.nsys import TEXTS
+    from ttinsys.render.nsys import NSYS_TEXTS
 
     path = hard_cases().write(tmp_path / "hard.sqlite")
     chosen = report("nvtx_kern_sum")
     command = [NSYS or "nsys", "stats", "-r", chosen.name, "-f", "json", "--force-export=false", str(path)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     expected = json.loads(printed[printed.index("[\n") :])
-    found = json.loads(TEXTS["json"](chosen, chosen.build(parsers.load(path))))
+    found = json.loads(NSYS_TEXTS["json"](chosen, chosen.build(parsers.load(path))))
     assert found == expected
 
 
@@ -137,7 +137,7 @@ def test_kernel_in_a_range_inside_a_range_of_its_name_counts_one_kernel_and_two_
     assert frame.select("NVTX Range", "NVTX Inst", "Kern Inst", "Total Time (ns)").rows() == [("block", 2, 1, 14)]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", REPORT_NAMES)
 def test_trace_with_marks_and_no_ranges_and_kernels_of_no_time_is_reported(name: str, tmp_path: Path) -> None:
     t = TraceBuilder()
     main = t.thread()

@@ -9,7 +9,7 @@ import pytest
 
 import parsers
 from tests.shared import needs_nsys, under_nsys
-from ttinsys.analysis import find
+from ttinsys.runner.registry import find
 
 pytest.importorskip("torch")
 pytest.importorskip("diffusers")
@@ -66,7 +66,7 @@ def test_flops_of_the_run_are_those_that_torch_counts(capture: parsers.Trace) ->
     # Torch counts attention only where it is made of matrix products.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         generate(MODEL)
-    from ttinsys.tables import tables_of
+    from ttinsys.tables.registry import tables_of
 
     calls = tables_of(capture)["calls"].select("flops").collect()
     assert calls["flops"].sum() == counter.get_total_flops() > 0

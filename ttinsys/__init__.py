@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from parsers import TraceError, load
-    from ttinsys.attribution import OPS, attribute
-    from ttinsys.nvtx import RANGES, ranges
+    from ttinsys.attribution.attribute import OPS, attribute
+    from ttinsys.attribution.nvtx import RANGES, ranges
 
 __all__ = ["OPS", "RANGES", "TraceError", "__version__", "attribute", "load", "ranges"]
 __version__ = "0.1.0"
 
 _HOMES = {
-    "OPS": "ttinsys.attribution",
-    "RANGES": "ttinsys.nvtx",
+    "OPS": "ttinsys.attribution.attribute",
+    "RANGES": "ttinsys.attribution.nvtx",
     "TraceError": "parsers",
-    "attribute": "ttinsys.attribution",
+    "attribute": "ttinsys.attribution.attribute",
     "load": "parsers",
-    "ranges": "ttinsys.nvtx",
+    "ranges": "ttinsys.attribution.nvtx",
 }
 
 

@@ -21,7 +21,7 @@ import click
 
 from ttinsys import __version__, analyses, commands
 from ttinsys.commands.options import help_text, note
-from ttinsys.commands.questions import QUESTIONS
+from ttinsys.commands.questions import QUESTIONS, SHORT_NAMES
 from ttinsys.render.output import discard
 
 EPILOG = "TRACE is an nsys SQLite export, a parquetdir or arrowdir folder, or a .nsys-rep report."
@@ -32,17 +32,19 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names, as a person types them."""
-        return sorted(name.replace("_", "-") for name in _modules())
+        short = {name: command for command, name in SHORT_NAMES.items()}
+        return sorted(short.get(name, name).replace("_", "-") for name in _modules())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command; None where there is none."""
-        home = _modules().get(cmd_name.replace("-", "_"))
+        name = cmd_name.replace("-", "_")
+        home = _modules().get(SHORT_NAMES.get(name, name))
         if home is None:
             return None
         if home.startswith(f"{analyses.__name__}."):
             from ttinsys.commands.analyses import command_of
 
-            return command_of(cmd_name.replace("-", "_"))
+            return command_of(home.rpartition(".")[2])
         module = import_module(home)
         command: click.Command = module.command
         command.help = help_text(module.__doc__ or "")
@@ -52,6 +54,7 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by question, with the first lines of their files, without importing them."""
         homes = _modules()
+        homes |= {short: homes.pop(name) for short, name in SHORT_NAMES.items()}
         width = max(map(len, homes)) + 2
         for question, names in QUESTIONS.items():
             rows = [(name.ljust(width), _first_line(homes[name])) for name in names if name in homes]

@@ -14,11 +14,11 @@ from annotate.models import model
 from tests.labelled import Labelled
 from tests.shared import each_capture
 from ttinsys.analyses.attention import TIMES, serving
-from ttinsys.analysis import find
-from ttinsys.figures import draw, svg
+from ttinsys.figures import draw_figure, svg
 from ttinsys.figures.style import NothingToDraw
-from ttinsys.needs import Lacking
-from ttinsys.tables import tables_of
+from ttinsys.runner.registry import find
+from ttinsys.tables.needs import Lacking
+from ttinsys.tables.registry import tables_of
 
 SPATIAL, TEMPORAL, CROSS = "spatial_attention", "temporal_attention", "cross_attention"
 quiet = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -151,11 +151,11 @@ def test_trace_without_spatial_attention_has_no_ratios(tmp_path: Path) -> None:
 
 def test_figure_shows_every_role_and_what_has_no_time_is_not_drawn(tmp_path: Path) -> None:
     frame = find("attention").run(clip().load(tmp_path)).collect()
-    picture = svg(draw("attention", frame))
+    picture = svg(draw_figure("attention", frame))
     for text in ("denoiser · temporal", "vae · spatial", "rearrange", "FLOPs (TFLOP)"):
         assert text in picture
     with pytest.raises(NothingToDraw):
-        draw("attention", frame.with_columns(pl.lit(0).alias("total_ns")))
+        draw_figure("attention", frame.with_columns(pl.lit(0).alias("total_ns")))
 
 
 @cache

@@ -12,8 +12,8 @@ import ttinsys
 from tests.labelled import Labelled
 from tests.shared import each_capture
 from ttinsys.analyses.breakdown import DIMENSIONS
-from ttinsys.analysis import find
-from ttinsys.needs import Lacking
+from ttinsys.runner.registry import find
+from ttinsys.tables.needs import Lacking
 
 ATTENTION = "spatial_attention"
 

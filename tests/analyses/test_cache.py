@@ -15,10 +15,10 @@ from tests.labelled import Labelled
 from tests.shared import each_capture
 from tests.test_ncu import raw, row
 from ttinsys.cli import main
-from ttinsys.counters import CACHE, MATCHES, counters
-from ttinsys.figures import draw, specification
+from ttinsys.figures import draw_figure, specification
 from ttinsys.figures.style import NothingToDraw
-from ttinsys.tables import tables_of
+from ttinsys.measures.counters import CACHE, MATCHES, counters
+from ttinsys.tables.registry import tables_of
 
 SPATIAL, TEMPORAL = "spatial_attention", "temporal_attention"
 CORE = ("sgemm", "softmax_warp", "sgemm")
@@ -224,11 +224,11 @@ def test_command_refuses_what_is_no_profile_in_one_line(tmp_path: Path) -> None:
 
 def test_figure_shows_attention_where_some_was_profiled(tmp_path: Path) -> None:
     frame = counters(profile(*IN_RANGES, ("implicit_convolve_sgemm", "unet.conv", 9, 0.9)), tables_of(unet(tmp_path)))
-    (data,) = specification(draw("cache", frame))["datasets"].values()
+    (data,) = specification(draw_figure("cache", frame))["datasets"].values()
     assert {(each["operator"], each["role"]) for each in data} == {
         (operator, role) for operator in ("gemm", "softmax") for role in (SPATIAL, TEMPORAL)
     }
     with pytest.raises(NothingToDraw):
-        draw(
+        draw_figure(
             "cache", frame.with_columns(pl.lit(None, pl.Float64).alias(f"{cache}_hit_ratio") for cache in ("l1", "l2"))
         )

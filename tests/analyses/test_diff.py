@@ -15,11 +15,12 @@ from tests.build import TraceBuilder
 from tests.labelled import Labelled
 from tests.shared import each_capture
 from ttinsys.analyses.diff import CHANGES, judge
-from ttinsys.analysis import find
 from ttinsys.cli import main
-from ttinsys.comparison import KEYS, student
-from ttinsys.figures import draw
-from ttinsys.needs import Lacking
+from ttinsys.comparison.alignment import KEYS
+from ttinsys.comparison.noise import student
+from ttinsys.figures import draw_figure
+from ttinsys.runner.registry import find
+from ttinsys.tables.needs import Lacking
 
 ATTENTION = "spatial_attention"
 BEFORE = ((100, 50), (110, 50), (105, 50))
@@ -279,7 +280,7 @@ def test_figure_has_bars_that_add_up_to_the_difference(tmp_path: Path) -> None:
             trace.call(f"unet.{number:02}", 10 * number, 10 * number + 9,
                        gpu=[("sgemm", 1000 * number, 1000 * number + ns)])  # fmt: skip
     frame = difference(tmp_path, t, many)
-    drawn = draw("diff", frame).to_dict()
+    drawn = draw_figure("diff", frame).to_dict()
     (bars,) = (rows for rows in drawn["datasets"].values() if "delta_ns" in rows[0])
     assert len(bars) == 21
     assert sum(row["delta_ns"] for row in bars) == sum(range(40))

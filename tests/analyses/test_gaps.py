@@ -15,10 +15,10 @@ from tests.build import TraceBuilder
 from tests.labelled import Labelled
 from tests.shared import each_capture
 from ttinsys.analyses.gaps import KINDS
-from ttinsys.analysis import find
-from ttinsys.figures import draw
-from ttinsys.intervals import busy, coverage, covered
-from ttinsys.needs import Lacking
+from ttinsys.figures import draw_figure
+from ttinsys.measures.intervals import busy, cumulative_cover, with_cover
+from ttinsys.runner.registry import find
+from ttinsys.tables.needs import Lacking
 
 IDLE = [f"{kind}_ns" for kind in KINDS]
 
@@ -157,7 +157,7 @@ def test_trace_without_gpu_work_is_refused_with_the_remedy(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("by", ["trace", "component", "step"])
 def test_bars_show_every_kind_of_time_that_there_is(tmp_path: Path, by: str) -> None:
-    drawn = draw("gaps", find("gaps").run(steps().load(tmp_path), by=by).collect()).to_dict()
+    drawn = draw_figure("gaps", find("gaps").run(steps().load(tmp_path), by=by).collect()).to_dict()
     (data,) = drawn["datasets"].values()
     assert {row["kind"] for row in data} >= {"busy", "cpu", "latency"}
     shown = 330 + 160 + 30 if by != "step" else 160 + 90 + 90 + 10
@@ -262,7 +262,7 @@ def test_coverage_before_a_moment_is_that_of_the_cut_intervals(
     frame = pl.LazyFrame(rows, schema=["device", "start_ns", "end_ns"], orient="row").cast(pl.Int64)
     device, moment = point
     points = pl.LazyFrame({"device": [device], "at": [moment]})
-    found = covered(points, "at", coverage(frame, ["device"]), ["device"]).collect()["covered_ns"].item()
+    found = with_cover(points, "at", cumulative_cover(frame, ["device"]), ["device"]).collect()["covered_ns"].item()
     assert found == sum(any(d == device and a <= now < b for d, a, b in rows) for now in range(moment))
     whole = frame.filter(pl.col("device") == device).sort("start_ns").select(busy()).collect().item()
     assert whole == sum(any(d == device and a <= now < b for d, a, b in rows) for now in range(60))

@@ -16,11 +16,11 @@ from annotate.labels import PHASES
 from annotate.models import model
 from tests.labelled import Labelled
 from tests.shared import each_capture
-from ttinsys.analyses.lengths import BY
-from ttinsys.analysis import find
-from ttinsys.figures import draw, svg
+from ttinsys.analyses.lengths import LENGTHS_BY
+from ttinsys.figures import draw_figure, svg
 from ttinsys.figures.style import NothingToDraw
-from ttinsys.needs import Lacking
+from ttinsys.runner.registry import find
+from ttinsys.tables.needs import Lacking
 
 SPATIAL, CROSS, SELF = "spatial_attention", "cross_attention", "self_attention"
 quiet = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -113,20 +113,20 @@ def test_length_of_a_decoder_is_the_tokens_so_far(tmp_path: Path) -> None:
 
 def test_capture_without_a_gpu_has_lengths_and_no_times(tmp_path: Path) -> None:
     trace = unet(timed=False).load(tmp_path)
-    for by in BY:
+    for by in LENGTHS_BY:
         frame = find("lengths").checked(trace, by=by)
         assert frame["gpu_ns"].null_count() == frame.height
     assert find("lengths").checked(trace)["length"].to_list() == [7, *[64, 16, 4, 64, 64] * 2]
 
 
 def test_figure_has_a_panel_each_for_self_and_cross_attention(tmp_path: Path) -> None:
-    picture = svg(draw("lengths", found(unet(), tmp_path)))
+    picture = svg(draw_figure("lengths", found(unet(), tmp_path)))
     for text in ("self-attention", "cross-attention", "call of attention, in order", "calls"):
         assert text in picture
-    histogram = svg(draw("lengths", found(unet(), tmp_path, by="length")))
+    histogram = svg(draw_figure("lengths", found(unet(), tmp_path, by="length")))
     assert "in order" not in histogram
     with pytest.raises(NothingToDraw, match="--by step"):
-        draw("lengths", found(unet(), tmp_path, by="step"))
+        draw_figure("lengths", found(unet(), tmp_path, by="step"))
 
 
 def test_figure_of_more_than_can_be_seen_shows_the_first_and_the_last_step_and_says_so(tmp_path: Path) -> None:
@@ -135,8 +135,8 @@ def test_figure_of_more_than_can_be_seen_shows_the_first_and_the_last_step_and_s
     many = pl.concat(
         once.with_columns(pl.lit(step, pl.Int64).alias("step"), pl.col("call") + 5 * step) for step in range(copies)
     )
-    assert "the first and the last step" in svg(draw("lengths", many))
-    assert "the last step" not in svg(draw("lengths", once))
+    assert "the first and the last step" in svg(draw_figure("lengths", many))
+    assert "the last step" not in svg(draw_figure("lengths", once))
 
 
 @cache

@@ -12,12 +12,12 @@ import parsers
 from tests.labelled import Labelled
 from tests.shared import each_capture
 from ttinsys.analyses.pareto import PARETO, with_memory
-from ttinsys.analysis import find
-from ttinsys.figures import draw, specification
+from ttinsys.figures import draw_figure, specification
 from ttinsys.figures.style import NothingToDraw
-from ttinsys.literature import QUALITY
-from ttinsys.needs import Lacking
-from ttinsys.published import MODELS, model
+from ttinsys.published.literature import QUALITY
+from ttinsys.published.sheets import MODELS, model
+from ttinsys.runner.registry import find
+from ttinsys.tables.needs import Lacking
 
 
 def run(
@@ -168,11 +168,11 @@ def test_every_published_distance_is_of_a_model_that_runs_here_and_says_where_it
 def test_figure_draws_the_data_that_most_have(tmp_path: Path) -> None:
     names = ("muse", "imagen", "make-a-video", "sdxl")
     frame = find("pareto").checked(*(run(name, asked=4, steps=4).load(tmp_path) for name in names))
-    drawn = specification(draw("pareto", frame))
+    drawn = specification(draw_figure("pareto", frame))
     assert drawn["title"]["subtitle"][0].endswith("2 of 4 traces have none on it")
     assert {each["model"] for data in drawn["datasets"].values() for each in data} == {"muse", "imagen"}
     with pytest.raises(NothingToDraw):
-        draw("pareto", frame.filter(pl.col("model") == "sdxl"))
+        draw_figure("pareto", frame.filter(pl.col("model") == "sdxl"))
 
 
 @each_capture

@@ -14,10 +14,10 @@ from annotate.models import model
 from tests.labelled import Labelled
 from tests.shared import each_capture
 from ttinsys.analyses.phases import DECODE, PREFILL
-from ttinsys.analysis import find
-from ttinsys.figures import draw, svg
+from ttinsys.figures import draw_figure, svg
 from ttinsys.figures.style import NothingToDraw
-from ttinsys.needs import Lacking
+from ttinsys.runner.registry import find
+from ttinsys.tables.needs import Lacking
 
 SELF, SPATIAL = "self_attention", "spatial_attention"
 HALF, SINGLE = DTYPES.index("float16"), DTYPES.index("float32")
@@ -120,14 +120,14 @@ def test_rates_are_of_calls_with_a_time_and_without_any_there_is_none(tmp_path: 
 
 def test_figures_show_each_attention_and_its_kind(tmp_path: Path) -> None:
     frame = find("phases").run(language().load(tmp_path)).collect()
-    picture = svg(draw("phases", frame))
+    picture = svg(draw_figure("phases", frame))
     for text in (PREFILL, DECODE, "decoder · self · prefill", "FLOPs per byte"):
         assert text in picture
-    stepped = svg(draw("phases", find("phases").run(language().load(tmp_path), by="step").collect()))
+    stepped = svg(draw_figure("phases", find("phases").run(language().load(tmp_path), by="step").collect()))
     for text in ("queries", "keys", "decoder · self · decode"):
         assert text in stepped
     with pytest.raises(NothingToDraw):
-        draw("phases", frame.with_columns(pl.lit(None, pl.Float64).alias("queries")))
+        draw_figure("phases", frame.with_columns(pl.lit(None, pl.Float64).alias("queries")))
 
 
 @quiet

@@ -12,11 +12,11 @@ import parsers
 from annotate.labels import DTYPES
 from tests.labelled import Labelled
 from tests.shared import each_capture
-from ttinsys.analyses.roofline import KEYS
-from ttinsys.analysis import find
-from ttinsys.figures import draw
+from ttinsys.analyses.roofline import ROOFLINE_KEYS
+from ttinsys.figures import draw_figure
 from ttinsys.figures.style import NothingToDraw
-from ttinsys.needs import Lacking
+from ttinsys.runner.registry import find
+from ttinsys.tables.needs import Lacking
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_traces" / "simulated-stable-diffusion-h200_pqtdir"
 HALF, FULL = DTYPES.index("float16"), DTYPES.index("float32")
@@ -172,10 +172,10 @@ def test_twice_the_time_is_half_of_every_rate(tmp_path: Path) -> None:
         ]
 
 
-@pytest.mark.parametrize("by", KEYS)
+@pytest.mark.parametrize("by", ROOFLINE_KEYS)
 def test_points_have_a_roof_and_a_ridge(tmp_path: Path, by: str) -> None:
     frame = find("roofline").run(layers().load(tmp_path), by=by, **GIVEN).collect()
-    drawn = draw("roofline", frame).to_dict()
+    drawn = draw_figure("roofline", frame).to_dict()
     said = {row["text"] for data in drawn["datasets"].values() for row in data if "text" in row}
     assert {"100 TFLOP/s", "1,000 GB/s", "ridge 100"} <= said
 
@@ -183,10 +183,10 @@ def test_points_have_a_roof_and_a_ridge(tmp_path: Path, by: str) -> None:
 def test_nothing_is_drawn_where_nothing_has_operations(tmp_path: Path) -> None:
     frame = find("roofline").run(layers().load(tmp_path), **GIVEN).collect()
     with pytest.raises(NothingToDraw, match="no row with operations"):
-        draw("roofline", frame.filter(pl.col("role") == "other"))
+        draw_figure("roofline", frame.filter(pl.col("role") == "other"))
 
 
-@pytest.mark.parametrize("by", KEYS)
+@pytest.mark.parametrize("by", ROOFLINE_KEYS)
 def test_sample_adds_up_to_its_operations_and_calls(by: str) -> None:
     trace = parsers.load(SAMPLE)
     frame = find("roofline").checked(trace, by=by)

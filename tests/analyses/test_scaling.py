@@ -15,13 +15,13 @@ import ttinsys
 from parsers import Trace
 from tests.labelled import Labelled
 from tests.shared import each_capture
-from ttinsys.analyses.scaling import BY
-from ttinsys.analysis import find
+from ttinsys.analyses.scaling import SCALING_BY
 from ttinsys.cli import main
-from ttinsys.figures import draw, specification
+from ttinsys.figures import draw_figure, specification
 from ttinsys.figures.style import NothingToDraw
-from ttinsys.needs import Lacking
-from ttinsys.series import NotASweep
+from ttinsys.measures.series import NotASweep
+from ttinsys.runner.registry import find
+from ttinsys.tables.needs import Lacking
 
 SIDES = (4, 8, 12, 16)
 ATTENTION, CONVOLUTION = "spatial_attention", "spatial_conv"
@@ -163,7 +163,7 @@ def test_projections_move_to_their_attention_with_their_operations(tmp_path: Pat
     assert set(frame["role"]) == {ATTENTION, CONVOLUTION}
 
 
-@pytest.mark.parametrize("by", BY)
+@pytest.mark.parametrize("by", SCALING_BY)
 def test_sums_of_a_trace_are_those_of_its_operations(tmp_path: Path, by: str) -> None:
     traces = sweep(tmp_path)
     frame = find("scaling").run(*traces, by=by, component="all").collect()
@@ -215,16 +215,16 @@ def test_trace_that_tells_of_no_run_is_refused_with_the_remedy(tmp_path: Path) -
 def test_figure_has_a_panel_per_series_with_points_curves_and_crossover(tmp_path: Path) -> None:
     traces = [*sweep(tmp_path), *sweep(tmp_path, attention="eager", beyond=1000)]
     frame = find("scaling").run(*traces).collect()
-    panels = specification(draw("scaling", frame))["hconcat"]
+    panels = specification(draw_figure("scaling", frame))["hconcat"]
     assert [panel["title"]["text"] for panel in panels] == ["sdpa", "eager"]
     assert panels[0]["title"]["subtitle"] == ["attention overtakes convolution", "at 6² pixels"]
     assert [layer["mark"]["type"] for layer in panels[0]["layer"]] == ["line", "point", "rule"]
     with pytest.raises(NothingToDraw, match="leave out --fits"):
-        draw("scaling", find("scaling").run(*traces, fits=True).collect())
+        draw_figure("scaling", find("scaling").run(*traces, fits=True).collect())
 
 
 def test_two_sizes_are_drawn_without_curves(tmp_path: Path) -> None:
-    (panel,) = specification(draw("scaling", find("scaling").run(*sweep(tmp_path, (4, 8))).collect()))["hconcat"]
+    (panel,) = specification(draw_figure("scaling", find("scaling").run(*sweep(tmp_path, (4, 8))).collect()))["hconcat"]
     assert [layer["mark"]["type"] for layer in panel["layer"]] == ["point"]
 
 

@@ -14,11 +14,11 @@ from parsers import TraceError
 from tests.analyses.test_diff import after, unet
 from tests.build import TraceBuilder
 from tests.shared import each_capture
-from ttinsys.analysis import find
 from ttinsys.cli import main
-from ttinsys.figures import draw
+from ttinsys.figures import draw_figure
 from ttinsys.figures.style import NothingToDraw
-from ttinsys.needs import Lacking
+from ttinsys.runner.registry import find
+from ttinsys.tables.needs import Lacking
 
 
 def speedup(folder: Path, *traces: TraceBuilder, **options: object) -> pl.DataFrame:
@@ -79,7 +79,7 @@ def test_empty_or_truncated_trace_has_no_speedup(tmp_path: Path, other: TraceBui
     assert frame["speedup"].null_count() == frame.height
     assert frame["unfair"].drop_nulls().len() == 1
     with pytest.raises(NothingToDraw, match="nothing to draw"):
-        draw("speedup", frame)
+        draw_figure("speedup", frame)
 
 
 def test_parts_add_up_to_the_whole_and_its_gain(tmp_path: Path) -> None:
@@ -101,11 +101,11 @@ def test_speedup_there_is_slowdown_back(tmp_path: Path) -> None:
 
 
 def test_figure_shows_parts_of_one_trace_or_the_whole_of_several(tmp_path: Path) -> None:
-    one = str(draw("speedup", speedup(tmp_path, unet(), after())).to_dict())
+    one = str(draw_figure("speedup", speedup(tmp_path, unet(), after())).to_dict())
     assert "spatial_conv" in one
     # 5 of 500 ns are 1%.
     assert "(no_range_open)" in one
-    several = str(draw("speedup", speedup(tmp_path, unet(), after(), after(vae=None))).to_dict())
+    several = str(draw_figure("speedup", speedup(tmp_path, unet(), after(), after(vae=None))).to_dict())
     assert "spatial_conv" not in several
     assert "2 left out: vae is missing" in several
 

@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from ttinsys.cli import main
-from ttinsys.figures import draw, specification
+from ttinsys.figures import draw_figure, specification
 from ttinsys.figures.style import NothingToDraw
-from ttinsys.published import MODELS, model
-from ttinsys.taxonomy import _DEFAULTS, TAXONOMY, taxonomy
+from ttinsys.published.sheets import MODELS, model
+from ttinsys.published.taxonomy import _DEFAULTS, TAXONOMY, taxonomy
 
 
 def of(name: str, component: str) -> dict[str, object]:
@@ -98,9 +98,9 @@ def test_unknown_model_is_a_usage_error_that_lists_them() -> None:
 
 def test_figure_has_a_bar_per_model_divided_by_component() -> None:
     frame = taxonomy(["muse", "imagen"])
-    (data,) = specification(draw("taxonomy", frame))["datasets"].values()
+    (data,) = specification(draw_figure("taxonomy", frame))["datasets"].values()
     assert {(each["component"], each["purpose"]) for each in data if each["model"] == "muse"} == {
         ("transformer", "generator"), ("vqvae", "autoencoder"), ("text_encoder", "text or image encoder"),
     }  # fmt: skip
     with pytest.raises(NothingToDraw):
-        draw("taxonomy", frame.head(0))
+        draw_figure("taxonomy", frame.head(0))

@@ -12,13 +12,13 @@ from __future__ import annotations
 import polars as pl
 
 from parsers.schema import Column, Table
-from ttinsys.analysis import analysis
-from ttinsys.calls import executed
-from ttinsys.labels import ATTENTION_ROLES, CONVOLUTION_ROLES
-from ttinsys.needs import GPU_WORK, LENGTHS
-from ttinsys.nesting import lift
-from ttinsys.parts import NEEDED, with_parts
-from ttinsys.sums import known_sum, ratio, share
+from ttinsys.attribution.labels import ATTENTION_ROLES, CONVOLUTION_ROLES
+from ttinsys.attribution.nesting import lift
+from ttinsys.measures.attention_parts import PART_SOURCES, with_parts
+from ttinsys.measures.sums import known_sum, ratio, share
+from ttinsys.runner.registry import analysis
+from ttinsys.tables.calls import executed
+from ttinsys.tables.needs import ATTENTION_LENGTHS, GPU_ACTIVITY
 
 ATTENTION = Table(
     "attention",
@@ -63,7 +63,7 @@ _OWN = tuple(role for role in ATTENTION_ROLES if role != "cross_attention")
 _MIXING = tuple(role for role in CONVOLUTION_ROLES if role != "pointwise_conv")
 
 
-@analysis(returns=ATTENTION, needs=(GPU_WORK, LENGTHS))
+@analysis(returns=ATTENTION, needs=(GPU_ACTIVITY, ATTENTION_LENGTHS))
 def attention(ops: pl.LazyFrame, ranges: pl.LazyFrame, calls: pl.LazyFrame) -> pl.LazyFrame:
     """Divide attention by role, and each role by part (Fig. 11 of the study).
 
@@ -76,7 +76,7 @@ def attention(ops: pl.LazyFrame, ranges: pl.LazyFrame, calls: pl.LazyFrame) -> p
         `ATTENTION`. `total_ns` adds up to the time of the operations within attention and of the copies that
         `serving` finds around it.
     """
-    columns = {*NEEDED, "component", "duration_ns"}
+    columns = {*PART_SOURCES, "component", "duration_ns"}
     mine = pl.col("attention").is_not_null()
     parted = with_parts(ops.select(sorted(columns)).filter(mine | pl.col("operator").is_in(_COPIES)))
     duration = pl.col("duration_ns")

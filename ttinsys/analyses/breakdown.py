@@ -10,12 +10,13 @@ from __future__ import annotations
 import polars as pl
 
 from parsers.schema import Column, Table
-from ttinsys.analysis import Option, analysis
-from ttinsys.dimensions import PROJECTIONS, component, role
-from ttinsys.intervals import busy_by
-from ttinsys.needs import GPU_WORK
-from ttinsys.parts import with_parts
-from ttinsys.sums import ratio, share
+from ttinsys.measures.attention_parts import with_parts
+from ttinsys.measures.dimensions import PROJECTIONS, component, role
+from ttinsys.measures.intervals import busy_by
+from ttinsys.measures.options import Option
+from ttinsys.measures.sums import ratio, share
+from ttinsys.runner.registry import analysis
+from ttinsys.tables.needs import GPU_ACTIVITY
 
 BREAKDOWN = Table(
     "breakdown",
@@ -25,7 +26,7 @@ BREAKDOWN = Table(
     Column("component", pl.String, "part of the pipeline; `(pipeline)` outside all, else as for `role`"),
     Column("step", pl.Int64, "denoising step or token; null outside steps"),
     Column("phase", pl.String, "`prefill` or `decode`; `(none)` elsewhere"),
-    Column("part", pl.String, "part of attention, see `ttinsys.parts`; `(no attention)` elsewhere"),
+    Column("part", pl.String, "part of attention, see `ttinsys.measures.attention_parts`; `(no attention)` elsewhere"),
     Column("instances", pl.UInt32, "GPU operations"),
     Column("sum_ns", pl.Int64, "durations added up", unit="ns"),
     Column("busy_ns", pl.Int64, "time in which at least one runs, on each device", unit="ns"),
@@ -46,7 +47,7 @@ DIMENSIONS = ("role", "operator", "component", "step", "phase", "part")
         Option("by", str, ("role",), "What to divide by; twice crosses two.", DIMENSIONS, multiple=True),
         PROJECTIONS,
     ),
-    needs=(GPU_WORK,),
+    needs=(GPU_ACTIVITY,),
     across=True,
 )
 def breakdown(ops: pl.LazyFrame, *, by: tuple[str, ...] = ("role",), projections: str = "linear") -> pl.LazyFrame:

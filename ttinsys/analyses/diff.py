@@ -35,12 +35,13 @@ from __future__ import annotations
 import polars as pl
 
 from parsers.schema import Column, Table
-from ttinsys.analysis import Option, analysis
-from ttinsys.budget import BUDGET, CONFIDENCE, PERCENT, Budget, exceeded, slower
-from ttinsys.comparability import remarks, unfair
-from ttinsys.comparison import KEYS, PER, TOTAL, against_first, compared, traces_of
-from ttinsys.needs import GPU_WORK
-from ttinsys.sums import ratio
+from ttinsys.comparison.alignment import KEYS, PER, TOTAL, against_first, compared, traces_of
+from ttinsys.comparison.fairness import remarks, unfair
+from ttinsys.comparison.gate import BUDGET, CONFIDENCE, PERCENT, Budget, exceeded, slower
+from ttinsys.measures.options import Option
+from ttinsys.measures.sums import ratio
+from ttinsys.runner.registry import analysis
+from ttinsys.tables.needs import GPU_ACTIVITY
 
 CHANGES = {
     "faster": "by more than the noise",
@@ -108,7 +109,7 @@ def judge(result: pl.DataFrame, *, fail_over: float | None = None, budget: Budge
         Option("per", str, "trace", "Times of the whole trace, or of its mean step without what is outside.", PER),
         Option("confidence", CONFIDENCE, 0.95, "How often mere noise is called noise (Welch's t-test)."),
     ),
-    needs=(GPU_WORK,),
+    needs=(GPU_ACTIVITY,),
     across=True,
     least=2,
     remarks=remarks,
@@ -135,9 +136,9 @@ def diff(
         ranges: their `RANGES`.
         runs: their `RUNS`.
         api_calls: their API calls.
-        by: some of `ttinsys.comparison.KEYS`.
+        by: some of `ttinsys.comparison.alignment.KEYS`.
         per: `trace` or `step`.
-        confidence: of the noise, see `ttinsys.comparison.noise`.
+        confidence: of the noise, see `ttinsys.comparison.alignment.noise`.
 
     Returns:
         `DIFF`: of each trace the whole, then what each `by` divides it into, which adds up to it. Swapping two traces

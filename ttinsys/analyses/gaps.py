@@ -15,12 +15,13 @@ from itertools import product
 import polars as pl
 
 from parsers.schema import Column, Table
-from ttinsys.analysis import Option, analysis
-from ttinsys.dimensions import component
-from ttinsys.identity import BITS, pid_of, tid_of
-from ttinsys.intervals import claimed, concurrent, coverage, covered, gap
-from ttinsys.needs import GPU_WORK
-from ttinsys.sums import ratio
+from ttinsys.attribution.identity import BITS, pid_of, tid_of
+from ttinsys.measures.dimensions import component
+from ttinsys.measures.intervals import claimed, concurrent, cumulative_cover, gap, with_cover
+from ttinsys.measures.options import Option
+from ttinsys.measures.sums import ratio
+from ttinsys.runner.registry import analysis
+from ttinsys.tables.needs import GPU_ACTIVITY
 
 GAPS = Table(
     "gaps",
@@ -67,7 +68,7 @@ _KEYS = ["device", "component", "step_id"]
 @analysis(
     returns=GAPS,
     options=(Option("by", str, "component", "What a row is.", ("trace", "component", "step")),),
-    needs=(GPU_WORK,),
+    needs=(GPU_ACTIVITY,),
 )
 def gaps(ops: pl.LazyFrame, ranges: pl.LazyFrame, api_calls: pl.LazyFrame, *, by: str = "component") -> pl.LazyFrame:
     """Divide the time of each device into busy and idle, and idle time by what it was spent on.
@@ -75,7 +76,7 @@ def gaps(ops: pl.LazyFrame, ranges: pl.LazyFrame, api_calls: pl.LazyFrame, *, by
     Args:
         ops: `OPS`, one row per GPU operation.
         ranges: `RANGES`, for the opening of steps.
-        api_calls: what `ttinsys.launches.api_calls` returns.
+        api_calls: what `ttinsys.attribution.launches.api_calls` returns.
         by: `trace`, `component` or `step`.
 
     Returns:
@@ -143,7 +144,7 @@ def _thread(pid: pl.Expr, tid: pl.Expr) -> pl.Expr:
 
 def _idle(placed: pl.LazyFrame, api_calls: pl.LazyFrame) -> pl.LazyFrame:
     """Idle time by what it was spent on, as columns `KINDS`."""
-    calls = coverage(
+    calls = cumulative_cover(
         api_calls.select(
             _thread(pid_of("global_tid"), tid_of("global_tid")),
             pl.col("api_start_ns").alias("start_ns"),
@@ -162,8 +163,8 @@ def _idle(placed: pl.LazyFrame, api_calls: pl.LazyFrame) -> pl.LazyFrame:
         pl.col("api_end_ns").clip(idle_from, idle_to).alias("_launched"),
         idle_to.alias("_to"),
     )
-    at_first = covered(gaps.filter(pl.col("_launch").is_not_null()), "_from", calls, ["thread"])
-    at_launch = covered(
+    at_first = with_cover(gaps.filter(pl.col("_launch").is_not_null()), "_from", calls, ["thread"])
+    at_launch = with_cover(
         at_first.rename({"covered_ns": "_covered_first", "until_ns": "_sync_until"}), "_launch", calls, ["thread"]
     )
     before, itself = pl.col("_launch") - pl.col("_from"), pl.col("_launched") - pl.col("_launch")
@@ -184,10 +185,10 @@ def _idle(placed: pl.LazyFrame, api_calls: pl.LazyFrame) -> pl.LazyFrame:
 def _exposed(placed: pl.LazyFrame) -> pl.LazyFrame:
     """Time of copies and of NCCL's kernels, and how much of it no computation hides."""
     nccl, copy = pl.col("operator") == "nccl", pl.col("kind") == "memcpy"
-    computing = coverage(placed.filter(pl.col("kind").is_in(["kernel", "graph"]) & ~nccl), ["device"])
+    computing = cumulative_cover(placed.filter(pl.col("kind").is_in(["kernel", "graph"]) & ~nccl), ["device"])
     moved = placed.filter(nccl | copy).select(*_KEYS, "start_ns", "end_ns", nccl.alias("nccl"))
-    first = covered(moved, "start_ns", computing, ["device"]).drop("until_ns").rename({"covered_ns": "_first"})
-    both = covered(first, "end_ns", computing, ["device"])
+    first = with_cover(moved, "start_ns", computing, ["device"]).drop("until_ns").rename({"covered_ns": "_first"})
+    both = with_cover(first, "end_ns", computing, ["device"])
     time = pl.col("end_ns") - pl.col("start_ns")
     exposed = time - (pl.col("covered_ns") - pl.col("_first"))
     return both.group_by(_KEYS).agg(

@@ -9,8 +9,8 @@ from __future__ import annotations
 import polars as pl
 
 from parsers.schema import Column, Table
-from ttinsys.analysis import analysis
-from ttinsys.sums import share
+from ttinsys.measures.sums import share
+from ttinsys.runner.registry import analysis
 
 KERNELS_BY_NAME = Table(
     "kernels",

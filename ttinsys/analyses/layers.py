@@ -9,10 +9,11 @@ from __future__ import annotations
 import polars as pl
 
 from parsers.schema import Column, Table
-from ttinsys.analyses.ranges import outside, share_of_all
-from ttinsys.analysis import Option, analysis
-from ttinsys.nesting import lift, trail
-from ttinsys.sums import known_sum
+from ttinsys.attribution.nesting import lift, trail
+from ttinsys.measures.dimensions import outside_ranges, share_of_gpu_time
+from ttinsys.measures.options import Option
+from ttinsys.measures.sums import known_sum
+from ttinsys.runner.registry import analysis
 
 LAYERS = Table(
     "layers",
@@ -67,8 +68,12 @@ def layers(ops: pl.LazyFrame, ranges: pl.LazyFrame, *, depth: int | None = None)
         )
         .map_batches(_rolled_up, schema=_ROLLED_UP)
     )
-    none = outside(ops, "name").with_columns(pl.lit(0, pl.UInt32).alias("depth")).sort(pl.col("total_ns").neg(), "name")
-    listed = pl.concat([tree, none], how="diagonal").with_columns(share_of_all("total_ns"))
+    none = (
+        outside_ranges(ops, "name")
+        .with_columns(pl.lit(0, pl.UInt32).alias("depth"))
+        .sort(pl.col("total_ns").neg(), "name")
+    )
+    listed = pl.concat([tree, none], how="diagonal").with_columns(share_of_gpu_time("total_ns"))
     return listed if depth is None else listed.filter(pl.col("depth") <= depth)
 
 

@@ -16,11 +16,12 @@ from __future__ import annotations
 import polars as pl
 
 from parsers.schema import Column, Table
-from ttinsys import needs
-from ttinsys.analysis import Option, analysis
-from ttinsys.calls import cores
-from ttinsys.labels import ATTENTION_ROLES
-from ttinsys.sums import known_sum, ratio, share
+from ttinsys.attribution.labels import ATTENTION_ROLES
+from ttinsys.measures.options import Option
+from ttinsys.measures.sums import known_sum, ratio, share
+from ttinsys.runner.registry import analysis
+from ttinsys.tables import needs
+from ttinsys.tables.calls import cores
 
 LENGTHS = Table(
     "lengths",
@@ -45,17 +46,17 @@ LENGTHS = Table(
     doc="one row per call in order, per role and length, or per step and component; the rest is null",
 )
 
-BY = ("call", "length", "step")
+LENGTHS_BY = ("call", "length", "step")
 
 
 @analysis(
     returns=LENGTHS,
     options=(
-        Option("by", str, "call", "One row per call, role and length, or step.", BY),
+        Option("by", str, "call", "One row per call, role and length, or step.", LENGTHS_BY),
         Option("role", str, (), "Only attention of this role; may be repeated.", ATTENTION_ROLES, multiple=True),
         Option("step", int, None, "Only this step."),
     ),
-    needs=(needs.LENGTHS,),
+    needs=(needs.ATTENTION_LENGTHS,),
 )
 def lengths(
     calls: pl.LazyFrame, *, by: str = "call", role: tuple[str, ...] = (), step: int | None = None

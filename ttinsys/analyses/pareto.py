@@ -14,14 +14,14 @@ from collections.abc import Mapping
 import polars as pl
 
 from parsers.schema import Column, Table
-from ttinsys.analysis import analysis
-from ttinsys.calls import executed
-from ttinsys.intervals import busy_by, span
-from ttinsys.labels import ITEM_BYTES
-from ttinsys.literature import QUALITY
-from ttinsys.needs import GPU_WORK, RUNS
-from ttinsys.published import MODELS, model
-from ttinsys.sums import known_sum, ratio
+from ttinsys.attribution.labels import ITEM_BYTES
+from ttinsys.measures.intervals import busy_by, span
+from ttinsys.measures.sums import known_sum, ratio
+from ttinsys.published.literature import QUALITY
+from ttinsys.published.sheets import MODELS, model
+from ttinsys.runner.registry import analysis
+from ttinsys.tables.calls import executed
+from ttinsys.tables.needs import ANNOTATED_RUNS, GPU_ACTIVITY
 
 PARETO = Table(
     "pareto",
@@ -56,7 +56,7 @@ PARETO = Table(
 _PICTURE = ("busy_ns", "span_ns", "flops")
 
 
-@analysis(returns=PARETO, needs=(GPU_WORK, RUNS), across=True)
+@analysis(returns=PARETO, needs=(GPU_ACTIVITY, ANNOTATED_RUNS), across=True)
 def pareto(ops: pl.LazyFrame, ranges: pl.LazyFrame, calls: pl.LazyFrame, runs: pl.LazyFrame) -> pl.LazyFrame:
     """Weigh time against quality (Fig. 4 of the study).
 
@@ -102,7 +102,7 @@ def pareto(ops: pl.LazyFrame, ranges: pl.LazyFrame, calls: pl.LazyFrame, runs: p
 
 
 def with_memory(frame: pl.DataFrame, peaks: Mapping[str, int]) -> pl.DataFrame:
-    """Add the memory that runs held: traces do not tell it, the folder of a sweep does (`ttinsys.sweeps`).
+    """Add the memory that runs held: traces do not tell it, the folder of a sweep does (`ttinsys.tables.sweeps`).
 
     Args:
         frame: `PARETO`.

@@ -15,11 +15,12 @@ from __future__ import annotations
 import polars as pl
 
 from parsers.schema import Column, Table
-from ttinsys.analysis import Option, analysis
-from ttinsys.calls import cores, executed
-from ttinsys.ceilings import ceilings, peak_of_type
-from ttinsys.needs import LENGTHS
-from ttinsys.sums import known_sum, ratio
+from ttinsys.measures.ceilings import ceilings, peak_of_type
+from ttinsys.measures.options import Option
+from ttinsys.measures.sums import known_sum, ratio
+from ttinsys.runner.registry import analysis
+from ttinsys.tables.calls import cores, executed
+from ttinsys.tables.needs import ATTENTION_LENGTHS
 
 PHASES = Table(
     "phases",
@@ -61,7 +62,7 @@ _BANDWIDTH = pl.col(_CEILINGS[-1])
         Option("queries", int, 1, "Most queries of a call that is like decode."),
         Option("ridge", float, None, "FLOPs per byte from which on arithmetic bounds; by default, the GPU's."),
     ),
-    needs=(LENGTHS,),
+    needs=(ATTENTION_LENGTHS,),
 )
 def phases(
     calls: pl.LazyFrame, gpus: pl.LazyFrame, *, by: str = "model", queries: int = 1, ridge: float | None = None

@@ -10,14 +10,15 @@ import click
 import polars as pl
 
 from parsers.schema import Column, Table
-from ttinsys.analysis import Option, analysis
-from ttinsys.calls import executed
-from ttinsys.ceilings import ceilings, peak_of_type
-from ttinsys.dimensions import PIPELINE, role
-from ttinsys.labels import ITEM_BYTES
-from ttinsys.needs import COSTS, GPU_WORK
-from ttinsys.published import GPUS
-from ttinsys.sums import known_sum, ratio
+from ttinsys.attribution.labels import ITEM_BYTES
+from ttinsys.measures.ceilings import ceilings, peak_of_type
+from ttinsys.measures.dimensions import PIPELINE, role
+from ttinsys.measures.options import Option
+from ttinsys.measures.sums import known_sum, ratio
+from ttinsys.published.sheets import GPUS
+from ttinsys.runner.registry import analysis
+from ttinsys.tables.calls import executed
+from ttinsys.tables.needs import ANNOTATED_COSTS, GPU_ACTIVITY
 
 ROOFLINE = Table(
     "roofline",
@@ -45,10 +46,15 @@ ROOFLINE = Table(
     doc="one row per device and kind of layer, the longest first, and per reason for which work has no layer",
 )
 
-KEYS = {"layer": ("component", "role", "module"), "role": ("role",), "component": ("component",), "model": ("role",)}
+ROOFLINE_KEYS = {
+    "layer": ("component", "role", "module"),
+    "role": ("role",),
+    "component": ("component",),
+    "model": ("role",),
+}
 """Columns that tell the rows of each `--by` apart."""
 
-ALL = "(all layers)"
+ALL_LAYERS = "(all layers)"
 """Role of the one row that `--by model` gives to what is annotated."""
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
@@ -57,13 +63,13 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 @analysis(
     returns=ROOFLINE,
     options=(
-        Option("by", str, "role", "What a row is.", tuple(KEYS)),
+        Option("by", str, "role", "What a row is.", tuple(ROOFLINE_KEYS)),
         Option("gpu", str, None, "The GPU, where the trace does not tell or tells another.", tuple(GPUS)),
         Option("peak", _POSITIVE, None, "Its peak in TFLOP/s, for every type."),
         Option("bandwidth", _POSITIVE, None, "Bandwidth of its memory in GB/s."),
         Option("float32", str, "tf32", "Peak that 32-bit floats are held against.", ("tf32", "single")),
     ),
-    needs=(GPU_WORK, COSTS),
+    needs=(GPU_ACTIVITY, ANNOTATED_COSTS),
 )
 def roofline(
     ops: pl.LazyFrame,
@@ -109,7 +115,7 @@ def roofline(
             costed.alias("_costed"),
         )
         # In their order: sums of floats would otherwise differ in their last digits from run to run.
-        .group_by("device", *KEYS[by], maintain_order=True)
+        .group_by("device", *ROOFLINE_KEYS[by], maintain_order=True)
         .agg(
             pl.col("executions").sum().cast(pl.Int64).alias("calls"),
             *(known_sum(executed(name)).alias(name) for name in ("flops", "bytes")),
@@ -124,10 +130,10 @@ def roofline(
         )
         .with_columns(*_rates())
         .with_columns(
-            *(pl.lit(None, pl.String).alias(name) for name in KEYS["layer"] if name not in KEYS[by]),
+            *(pl.lit(None, pl.String).alias(name) for name in ROOFLINE_KEYS["layer"] if name not in ROOFLINE_KEYS[by]),
             pl.col("bytes").alias("least_bytes"),
         )
-        .sort(pl.col("gpu_ns").neg(), "device", *KEYS[by])
+        .sort(pl.col("gpu_ns").neg(), "device", *ROOFLINE_KEYS[by])
     )
 
 
@@ -148,7 +154,7 @@ def _placed(launched: pl.LazyFrame, calls: pl.LazyFrame, by: str) -> pl.LazyFram
     without = launched.filter(pl.col("module_id").is_null()).with_columns(
         pl.col("reason").alias(name) for name in ("component", "role")
     )
-    what = pl.lit(ALL) if by == "model" else pl.col("role")
+    what = pl.lit(ALL_LAYERS) if by == "model" else pl.col("role")
     called = (
         calls.select(
             pl.col("range_id").alias("module_id"),

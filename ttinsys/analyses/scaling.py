@@ -15,14 +15,15 @@ from functools import partial
 import polars as pl
 
 from parsers.schema import Column, Table
-from ttinsys.analysis import Option, analysis
-from ttinsys.analytic import growth
-from ttinsys.calls import executed
-from ttinsys.dimensions import PROJECTIONS, family, role, role_of_module
-from ttinsys.fitting import FEWEST, Fit, fit, overtakes, power, rms
-from ttinsys.needs import GPU_WORK, ROLES, RUNS
-from ttinsys.series import AXES, NotASweep, points
-from ttinsys.sums import known_sum, ratio
+from ttinsys.measures.dimensions import PROJECTIONS, family, role, role_of_module
+from ttinsys.measures.fitting import FEWEST, Fit, fit, overtakes, power, rms
+from ttinsys.measures.formulas import growth
+from ttinsys.measures.options import Option
+from ttinsys.measures.series import AXES, NotASweep, points
+from ttinsys.measures.sums import known_sum, ratio
+from ttinsys.runner.registry import analysis
+from ttinsys.tables.calls import executed
+from ttinsys.tables.needs import ANNOTATED_ROLES, ANNOTATED_RUNS, GPU_ACTIVITY
 
 SCALING = Table(
     "scaling",
@@ -34,7 +35,7 @@ SCALING = Table(
     Column("time_ns", pl.Float64, "durations added up, per step", unit="ns"),
     Column("exponent", pl.Float64, "p of time ~ n^p over the series, by least squares of logarithms"),
     Column("flops_exponent", pl.Float64, "p of FLOPs ~ n^p; null where there are none"),
-    Column("law", pl.Int64, "power that the formulas give FLOPs: see `ttinsys.analytic.growth`"),
+    Column("law", pl.Int64, "power that the formulas give FLOPs: see `ttinsys.measures.formulas.growth`"),
     Column("crossover", pl.Float64, "size from which the fitted attention is longer than the fitted convolution"),
     Column("off", pl.Boolean, "whether the residual is beyond the tolerance"),
     Column("fitted_ns", pl.Float64, "constant + linear + quadratic term of the fit here; null without one", unit="ns"),
@@ -60,7 +61,7 @@ SCALING = Table(
     doc="one row per series, value of what was asked `--by`, and trace; what is told of a fit is repeated on its rows",
 )
 
-BY = ("role", "family", "operator", "kernel")
+SCALING_BY = ("role", "family", "operator", "kernel")
 COMPONENTS = ("denoiser", "decoder", "text_encoder", "image_encoder", "vae", "scheduler", "all")
 
 FARTHEST = 10
@@ -71,13 +72,13 @@ FARTHEST = 10
     returns=SCALING,
     options=(
         Option("over", str, "auto", "What size is; auto: the one that varies.", ("auto", *AXES)),
-        Option("by", str, "role", "What to fit.", BY),
+        Option("by", str, "role", "What to fit.", SCALING_BY),
         Option("component", str, "denoiser", "Part of the pipeline whose time it is.", COMPONENTS),
         PROJECTIONS,
         Option("tolerance", float, 0.25, "Residual beyond which a point is off: 0.25 is 25%."),
         Option("fits", bool, default=False, help="Only the largest size of each: one row per fit."),
     ),
-    needs=(GPU_WORK, ROLES, RUNS),
+    needs=(GPU_ACTIVITY, ANNOTATED_ROLES, ANNOTATED_RUNS),
     across=True,
 )
 def scaling(
@@ -165,7 +166,7 @@ def _fitted(joined: pl.DataFrame, *, by: str, component: str, tolerance: float) 
         return pl.DataFrame(schema=SCALING.schema)
     return (
         pl.concat(parts)
-        .with_columns(pl.lit(None, SCALING.schema[name]).alias(name) for name in BY if name != by)
+        .with_columns(pl.lit(None, SCALING.schema[name]).alias(name) for name in SCALING_BY if name != by)
         .select(pl.col(name).cast(dtype) for name, dtype in SCALING.schema.items())
     )
 

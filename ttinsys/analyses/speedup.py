@@ -16,12 +16,13 @@ from __future__ import annotations
 import polars as pl
 
 from parsers.schema import Column, Table
-from ttinsys.analysis import Option, analysis
-from ttinsys.comparability import remarks, unfair
-from ttinsys.comparison import ALL, TOTAL, against_first, compared, paired, traces_of, two_by_two
-from ttinsys.intervals import busy_by, span
-from ttinsys.needs import GPU_WORK
-from ttinsys.sums import ratio
+from ttinsys.comparison.alignment import ALL, TOTAL, against_first, compared, paired, traces_of, two_by_two
+from ttinsys.comparison.fairness import remarks, unfair
+from ttinsys.measures.intervals import busy_by, span
+from ttinsys.measures.options import Option
+from ttinsys.measures.sums import ratio
+from ttinsys.runner.registry import analysis
+from ttinsys.tables.needs import GPU_ACTIVITY
 
 SPEEDUP = Table(
     "speedup",
@@ -51,7 +52,7 @@ _WHOLE = ("span", "busy", "sum")
 @analysis(
     returns=SPEEDUP,
     options=(Option("pairs", bool, default=False, help="Traces are baseline, compared, baseline, compared, ..."),),
-    needs=(GPU_WORK,),
+    needs=(GPU_ACTIVITY,),
     across=True,
     least=2,
     remarks=remarks,

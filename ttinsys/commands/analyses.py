@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ttinsys.analysis import Analysis, Option, find
 from ttinsys.commands.options import (
     Command,
     collected,
@@ -20,10 +19,12 @@ from ttinsys.commands.options import (
     selection_options,
     trace_arguments,
 )
+from ttinsys.measures.options import Option
+from ttinsys.runner.registry import Analysis, find
 
 if TYPE_CHECKING:
+    from ttinsys.attribution.select import Selection
     from ttinsys.render import Destination
-    from ttinsys.select import Selection
 
 _ONE, _TWO = 1, 2
 
@@ -46,11 +47,11 @@ def command_of(name: str) -> click.Command:
         plot: Destination | None,
         **own: Any,
     ) -> None:
-        from ttinsys.coverage import coverage, in_words
-        from ttinsys.needs import Lacking, present
+        from ttinsys.attribution.coverage import coverage, coverage_sentence
+        from ttinsys.attribution.select import select
         from ttinsys.render import emit
-        from ttinsys.select import select
-        from ttinsys.tables import apart, tables_of
+        from ttinsys.tables.needs import Lacking, present
+        from ttinsys.tables.registry import distinct_names, tables_of
 
         if len(traces) < analysis.least:
             raise click.UsageError(f"{analysis.name} compares {_counted(analysis.least)}: name them all")
@@ -58,7 +59,7 @@ def command_of(name: str) -> click.Command:
         for path, trace in each(traces, nsys):
             paths.append(path)
             tables.append(tables_of(select(trace, selection)))
-        by_name = dict(zip(apart([str(path) for path in paths]), tables, strict=True))
+        by_name = dict(zip(distinct_names([str(path) for path in paths]), tables, strict=True))
         judged = {option.name: own.pop(option.name) for option in analysis.judged_by}
         needed = [(name, need) for name in by_name for need in analysis.needs]
         # All plans read the same tables: once.
@@ -77,12 +78,12 @@ def command_of(name: str) -> click.Command:
         # A column that says the same in every row tells a person nothing.
         shown = result.drop("trace", strict=False) if len(paths) == _ONE and destination.for_people else result
         if plot is not None:
-            from ttinsys.figures import draw, save
+            from ttinsys.figures import draw_figure, save_figure
 
-            save(draw(analysis.name, result), plot)
+            save_figure(draw_figure(analysis.name, result), plot)
         emit(shown, destination, table=analysis.returns, tree=analysis.tree)
         for path, count in zip(paths, counts, strict=True):
-            note(f"{path}: {in_words(count, filtered=bool(selection))}")
+            note(f"{path}: {coverage_sentence(count, filtered=bool(selection))}")
         for sentence in analysis.remarks(result) if analysis.remarks is not None else ():
             note(sentence)
         if analysis.verdict is not None:

@@ -14,8 +14,8 @@ import click
 from ttinsys.commands.options import each, note, output_options, selection_options, together, trace_arguments
 
 if TYPE_CHECKING:
+    from ttinsys.attribution.select import Selection
     from ttinsys.render import Destination
-    from ttinsys.select import Selection
 
 
 @click.command()
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 @output_options
 def command(traces: tuple[Path, ...], nsys: str | None, selection: Selection, destination: Destination) -> None:
     """See the module."""
-    from ttinsys.attribution import OPS, attribute
-    from ttinsys.coverage import coverage, in_words
+    from ttinsys.attribution.attribute import OPS, attribute
+    from ttinsys.attribution.coverage import coverage, coverage_sentence
+    from ttinsys.attribution.select import select
     from ttinsys.render import emit
-    from ttinsys.select import select
 
     frames = [(path, attribute(select(trace, selection)).cache()) for path, trace in each(traces, nsys)]
     ops, *counts = together(frames, [coverage(frame) for _, frame in frames])
@@ -35,7 +35,7 @@ def command(traces: tuple[Path, ...], nsys: str | None, selection: Selection, de
     shown = ops.select(name for name in ("trace", *_SHOWN) if name in ops.columns) if destination.for_people else ops
     emit(shown, destination, table=OPS)
     for path, count in zip(traces, counts, strict=True):
-        note(f"{path}: {in_words(count, filtered=bool(selection))}")
+        note(f"{path}: {coverage_sentence(count, filtered=bool(selection))}")
 
 
 _SHOWN = ("kind", "operator", "role", "start_ns", "duration_ns", "queue_ns", "stream", "attributed_by", "path")

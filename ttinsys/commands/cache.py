@@ -17,8 +17,8 @@ import click
 from ttinsys.commands.options import each, note, output_options, plot_option, selection_options
 
 if TYPE_CHECKING:
+    from ttinsys.attribution.select import Selection
     from ttinsys.render import Destination
-    from ttinsys.select import Selection
 
 
 @click.command()
@@ -50,10 +50,10 @@ def command(
 ) -> None:
     """See the module."""
     from parsers.ncu import load
-    from ttinsys.counters import CACHE, counters
+    from ttinsys.attribution.select import select
+    from ttinsys.measures.counters import CACHE, counters
     from ttinsys.render import emit
-    from ttinsys.select import select
-    from ttinsys.tables import tables_of
+    from ttinsys.tables.registry import tables_of
 
     if trace is None and selection:
         raise click.UsageError("operations are selected from a trace: give --trace, too")
@@ -64,9 +64,9 @@ def command(
         tables = tables_of(select(opened, selection))
     result = counters(kernels, tables, match=match)
     if plot is not None:
-        from ttinsys.figures import draw, save
+        from ttinsys.figures import draw_figure, save_figure
 
-        save(draw("cache", result), plot)
+        save_figure(draw_figure("cache", result), plot)
     emit(result, destination, table=CACHE)
     found = result.filter(result["matched_by"].is_in(["nvtx", "order"]))["instances"].sum()
     told = f"the layers of {found} found" if tables is not None else "and no --trace that tells what their layers do"

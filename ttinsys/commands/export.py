@@ -19,8 +19,8 @@ from ttinsys.commands.options import each, file_options, note, progress, selecti
 from ttinsys.exports import EXPORTS
 
 if TYPE_CHECKING:
+    from ttinsys.attribution.select import Selection
     from ttinsys.render import Destination
-    from ttinsys.select import Selection
 
 
 @click.command()
@@ -40,11 +40,11 @@ def command(
     traces: tuple[Path, ...], nsys: str | None, selection: Selection, destination: Destination, *, to: str, flows: bool
 ) -> None:
     """See the module."""
-    from ttinsys.coverage import coverage, in_words
+    from ttinsys.attribution.coverage import coverage, coverage_sentence
+    from ttinsys.attribution.select import select
     from ttinsys.exports import backwards, captured
     from ttinsys.render import write_to
-    from ttinsys.select import select
-    from ttinsys.tables import apart
+    from ttinsys.tables.registry import distinct_names
 
     module = import_module(f"ttinsys.exports.{to}")
     writer = module.writer
@@ -53,13 +53,13 @@ def command(
     elif flows:
         raise click.UsageError(f"--flows: {to} has no arrows: give --to perfetto")
     opened = [(path, select(trace, selection)) for path, trace in each(traces, nsys)]
-    names = apart([str(path) for path, _ in opened])
+    names = distinct_names([str(path) for path, _ in opened])
     with progress(f"exporting to {to}"):
         captures = [captured(name, trace, module.COLUMNS) for name, (_, trace) in zip(names, opened, strict=True)]
         write_to(destination, writer(captures))
     for capture in captures:
         counts = coverage(capture.ops.lazy()).collect()
-        note(f"{capture.name}: {in_words(counts, filtered=bool(selection))}")
+        note(f"{capture.name}: {coverage_sentence(counts, filtered=bool(selection))}")
         negative, lost = backwards(capture)
         if negative:
             note(

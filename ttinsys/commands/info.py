@@ -15,8 +15,8 @@ import click
 from ttinsys.commands.options import each, output_options, selection_options, trace_arguments
 
 if TYPE_CHECKING:
+    from ttinsys.attribution.select import Selection
     from ttinsys.render import Destination
-    from ttinsys.select import Selection
 
 
 @click.command()
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 @partial(output_options, formats=("table", "json"))
 def command(traces: tuple[Path, ...], nsys: str | None, selection: Selection, destination: Destination) -> None:
     """See the module."""
-    from ttinsys.overview import overview
+    from ttinsys.attribution.select import select
     from ttinsys.render import emit_text
-    from ttinsys.render.overview import TEXTS
-    from ttinsys.select import select
+    from ttinsys.render.overview import OVERVIEW_TEXTS
+    from ttinsys.tables.overview import overview
 
     seen = [overview(select(trace, selection)) for _, trace in each(traces, nsys, announce=False)]
-    emit_text(TEXTS[destination.format](seen, destination), destination)
+    emit_text(OVERVIEW_TEXTS[destination.format](seen, destination), destination)

@@ -77,7 +77,7 @@ def selection_options(command: Command) -> Command:
         stream: tuple[int, ...],
         **kwargs: Any,
     ) -> Any:
-        from ttinsys.select import Selection
+        from ttinsys.attribution.select import Selection
 
         selection = Selection(domain, range_, *time, devices=device, streams=stream)
         return command(*args, selection=selection, **kwargs)
@@ -185,7 +185,7 @@ def each(paths: Sequence[Path], nsys: str | None, *, announce: bool = True) -> I
     import polars as pl
 
     import parsers
-    from ttinsys.overview import simulated
+    from ttinsys.tables.overview import simulated
 
     paths = captures(paths)
     # A source that fails inside the streaming engine of Polars 2.1 may hang, or abort the process when it ends.
@@ -202,7 +202,7 @@ def each(paths: Sequence[Path], nsys: str | None, *, announce: bool = True) -> I
 
 def captures(paths: Sequence[Path]) -> list[Path]:
     """The traces that arguments name: a sweep's folder stands for its captures."""
-    from ttinsys.sweeps import captures_of, is_sweep
+    from ttinsys.tables.sweeps import captures_of, is_sweep
 
     return [capture for path in paths for capture in (captures_of(path) if is_sweep(path) else [path])]
 

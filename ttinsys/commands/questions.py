@@ -12,3 +12,6 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "All at once, as a page": ("report", "reproduce"),
 }
 """Commands under each heading, in the order in which they are listed."""
+
+SHORT_NAMES = {"ranges": "ranges_by_name"}
+"""Analyses by their command, where that is shorter: in Python, `ttinsys.ranges` is the table of ranges itself."""

@@ -21,8 +21,8 @@ from ttinsys.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from ttinsys.attribution.select import Selection
     from ttinsys.render import Destination
-    from ttinsys.select import Selection
 
 
 @click.command()
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 @partial(output_options, formats=("html",))
 def command(traces: tuple[Path, ...], nsys: str | None, selection: Selection, destination: Destination) -> None:
     """See the module."""
-    from ttinsys.figures.style import shortened
+    from ttinsys.attribution.select import select
+    from ttinsys.figures.style import trace_labels
+    from ttinsys.pages.report import report_page
     from ttinsys.render import emit_text
-    from ttinsys.report.page import page
-    from ttinsys.select import select
-    from ttinsys.tables import apart
+    from ttinsys.tables.registry import distinct_names
 
     opened = [(str(path), select(trace, selection)) for path, trace in each(traces, nsys)]
     # A page is passed on: where its traces lay on this machine is nobody's business.
-    names = apart(shortened([name for name, _ in opened]))
+    names = distinct_names(trace_labels([name for name, _ in opened]))
     with progress("reading") as say:
-        text = page(dict(zip(names, (trace for _, trace in opened), strict=True)), say)
+        text = report_page(dict(zip(names, (trace for _, trace in opened), strict=True)), say)
     emit_text(text, destination)

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING
 import click
 
 from ttinsys.commands.options import each, note, output_options, selection_options, trace_arguments
-from ttinsys.stats import NAMES
+from ttinsys.stats import REPORT_NAMES
 
 if TYPE_CHECKING:
+    from ttinsys.attribution.select import Selection
     from ttinsys.render import Destination
-    from ttinsys.select import Selection
 
 
 @click.command()
 @trace_arguments
-@click.option("-r", "--report", "name", type=click.Choice(NAMES), required=True, help="nsys's name of the report.")
+@click.option(
+    "-r", "--report", "name", type=click.Choice(REPORT_NAMES), required=True, help="nsys's name of the report."
+)
 @selection_options
 @partial(output_options, formats=("table", "csv", "json"))
 def command(
@@ -31,9 +33,9 @@ def command(
     """See the module."""
     import polars as pl
 
+    from ttinsys.attribution.select import select
     from ttinsys.render import emit_text
-    from ttinsys.render.nsys import TEXTS
-    from ttinsys.select import select
+    from ttinsys.render.nsys import NSYS_TEXTS
     from ttinsys.stats import report
 
     chosen = report(name)
@@ -46,4 +48,4 @@ def command(
             continue
         frames.append(frame if len(traces) == 1 else frame.select(pl.lit(str(path)).alias("trace"), pl.all()))
     if frames:
-        emit_text(TEXTS[destination.format](chosen, pl.concat(frames)), destination)
+        emit_text(NSYS_TEXTS[destination.format](chosen, pl.concat(frames)), destination)

@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 @plot_option
 def command(models: tuple[str, ...], destination: Destination, plot: Destination | None) -> None:
     """See the module."""
-    from ttinsys.published import MODELS
+    from ttinsys.published.sheets import MODELS
+    from ttinsys.published.taxonomy import TAXONOMY, taxonomy
     from ttinsys.render import emit
-    from ttinsys.taxonomy import TAXONOMY, taxonomy
 
     unknown = [name for name in models if name not in MODELS]
     if unknown:
         raise click.UsageError(f"no model {', '.join(unknown)}: there are {', '.join(MODELS)}")
     result = taxonomy(models)
     if plot is not None:
-        from ttinsys.figures import draw, save
+        from ttinsys.figures import draw_figure, save_figure
 
-        save(draw("taxonomy", result), plot)
+        save_figure(draw_figure("taxonomy", result), plot)
     emit(result, destination, table=TAXONOMY)

@@ -51,9 +51,9 @@ def captured(name: str, trace: Trace, columns: Sequence[str]) -> Capture:
     """
     import polars as pl
 
-    from ttinsys.attribution import attribute
-    from ttinsys.nvtx import ranges
-    from ttinsys.overview import simulated
+    from ttinsys.attribution.attribute import attribute
+    from ttinsys.attribution.nvtx import ranges
+    from ttinsys.tables.overview import simulated
 
     wanted = dict.fromkeys([*columns, "duration_ns", "range_id", "attributed_by"])
     # One after the other: the nesting of ranges is most of the work of both, and needs most of the memory.
@@ -75,14 +75,14 @@ def frames(ranges: pl.DataFrame) -> pl.Series:
     """
     import polars as pl
 
-    from ttinsys.nesting import extended
+    from ttinsys.attribution.nesting import extended
 
     above = extended(ranges["path"], None).gather(ranges["parent"].fill_null(ranges.height))
     pair = pl.DataFrame([ranges["path"].alias("path"), (above + "/").alias("above")])
     return pair.select(pl.col("path").str.strip_prefix(pl.col("above").fill_null("")))["path"]
 
 
-def kernels(ops: pl.DataFrame) -> pl.Series:
+def brief_kernels(ops: pl.DataFrame) -> pl.Series:
     """Names of operations without what says nothing.
 
     Args:
@@ -111,12 +111,12 @@ def stacks(capture: Capture, spelled: Callable[[pl.Series], pl.Series], separato
     """
     import polars as pl
 
-    from ttinsys.nesting import trail
+    from ttinsys.attribution.nesting import trail
 
     around = capture.ranges.select("range_id", trail(capture.ranges, spelled(frames(capture.ranges)), separator))
     around.columns = ["range_id", "around"]
     by_range = (
-        capture.ops.with_columns(kernels(capture.ops).alias("kernel"))
+        capture.ops.with_columns(brief_kernels(capture.ops).alias("kernel"))
         .group_by("range_id", "attributed_by", "kernel")
         .agg(pl.col("duration_ns").clip(lower_bound=0).sum())
         .sort("range_id", "attributed_by", "kernel", nulls_last=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from ttinsys.nesting import FOREVER, extended, nest
+from ttinsys.attribution.nesting import FOREVER, extended, nest
 
 
 def lanes(intervals: pl.DataFrame) -> pl.Series:

@@ -17,9 +17,9 @@ import polars as pl
 
 from ttinsys import __version__
 from ttinsys.exports import Capture
-from ttinsys.exports.timeline import CALL, COLUMNS, EVENT, Rows, gpus, threads, window
+from ttinsys.exports.timeline import CALL, EVENT, TIMELINE_COLUMNS, Rows, gpus, threads, window
 
-__all__ = ["COLUMNS", "writer"]
+COLUMNS = TIMELINE_COLUMNS
 
 _ROWS_AT_ONCE = 200_000
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from ttinsys.exports import Capture, frames, kernels
+from ttinsys.attribution.identity import pid_of, tid_of
+from ttinsys.attribution.launches import api_calls
+from ttinsys.attribution.nesting import deepest, extended
+from ttinsys.exports import Capture, brief_kernels, frames
 from ttinsys.exports.lanes import lanes, nesting
-from ttinsys.identity import pid_of, tid_of
-from ttinsys.launches import api_calls
-from ttinsys.nesting import deepest, extended
 
 _STREAM = ("device", "pid", "context", "stream")
 CALL = ("pid", "tid", "api_start_ns")
@@ -19,7 +19,17 @@ _AXES = ("grid_x", "grid_y", "grid_z", "block_x", "block_y", "block_z")
 _SAID = ("path", "role", "operator", "component", "step", "phase", "q_len", "kv_len", "heads", "flops", "bytes",
          "registers_per_thread", "static_shared_bytes", "dynamic_shared_bytes", "size_bytes", "queue_ns",
          "correlation_id", "attributed_by")  # fmt: skip
-COLUMNS: tuple[str, ...] = (*_STREAM, "tid", "api_start_ns", "kind", "kernel", "start_ns", "end_ns", *_SAID, *_AXES)
+TIMELINE_COLUMNS: tuple[str, ...] = (
+    *_STREAM,
+    "tid",
+    "api_start_ns",
+    "kind",
+    "kernel",
+    "start_ns",
+    "end_ns",
+    *_SAID,
+    *_AXES,
+)
 """What is needed of `OPS`."""
 
 EVENT = ("start_ns", "end_ns", "process", "thread", "cat", "name", "args")
@@ -51,7 +61,7 @@ class Rows:
 def gpus(capture: Capture, rows: Rows, prefix: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Slices of operations, with all that `COLUMNS` has, and of layers; a process per device, rows per stream."""
     ops = capture.ops.with_columns(
-        kernels(capture.ops).alias("name"), pl.max_horizontal("start_ns", "end_ns").alias("end_ns")
+        brief_kernels(capture.ops).alias("name"), pl.max_horizontal("start_ns", "end_ns").alias("end_ns")
     )
     streams = ops.select(_STREAM).unique().sort(_STREAM).with_row_index("row")
     ops = ops.join(streams, on=_STREAM, how="left", nulls_equal=True).sort("row", "start_ns", "end_ns")

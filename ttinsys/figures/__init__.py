@@ -24,12 +24,12 @@ SCALE = 2
 """Pixels of a PNG per pixel of the page, for print."""
 
 
-def names() -> list[str]:
+def figure_names() -> list[str]:
     """Names of the analyses that have a figure."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "style")
 
 
-def draw(name: str, frame: pl.DataFrame) -> alt.TopLevelMixin:
+def draw_figure(name: str, frame: pl.DataFrame) -> alt.TopLevelMixin:
     """The figure of an analysis.
 
     Args:
@@ -85,7 +85,7 @@ _SORTED = 100
 """Values up to which a sort is written as one."""
 
 
-def save(chart: alt.TopLevelMixin, destination: Destination) -> None:
+def save_figure(chart: alt.TopLevelMixin, destination: Destination) -> None:
     """Write a chart whole, or not at all.
 
     Args:

@@ -8,14 +8,14 @@ import altair as alt
 import polars as pl
 
 from ttinsys.analyses.attention import TIMES
-from ttinsys.figures.style import HEIGHT, PARTS, WIDTH, NothingToDraw, configured, short
+from ttinsys.figures.style import HEIGHT, PART_COLOURS, WIDTH, NothingToDraw, configured, short_traces
 
 _COLOURS = {
-    "core": PARTS["qk"],
-    "projections": PARTS["projection"],
-    "layout": PARTS["layout"],
+    "core": PART_COLOURS["qk"],
+    "projections": PART_COLOURS["projection"],
+    "layout": PART_COLOURS["layout"],
     "rearrange": "#3d3b35",
-    "other": PARTS["other"],
+    "other": PART_COLOURS["other"],
 }
 _FLOPS = ("core", "projections")
 
@@ -45,7 +45,7 @@ def _row(frame: pl.DataFrame) -> pl.Expr:
     """What a row is called: its trace, where there are several, its component and its role."""
     words = [pl.col("component").fill_null("(pipeline)"), pl.col("role").str.strip_suffix("_attention")]
     if "trace" in frame.columns and frame["trace"].n_unique() > 1:
-        words.insert(0, pl.lit(short(frame["trace"])))
+        words.insert(0, pl.lit(short_traces(frame["trace"])))
     return pl.concat_str(words, separator=" · ")
 
 

@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from ttinsys.analyses.breakdown import DIMENSIONS
-from ttinsys.figures.style import HEIGHT, WIDTH, NothingToDraw, colours, configured, milliseconds, short
+from ttinsys.figures.style import HEIGHT, WIDTH, NothingToDraw, colours, configured, milliseconds, short_traces
 
 _LABELLED = 0.04
 """Share of the longest bar from which on a segment has room for its number."""
@@ -24,7 +24,9 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     several = frame["trace"].n_unique() > 1
     coloured = asked[0]
     along = "trace" if several else asked[1] if len(asked) > 1 else None
-    data = frame.with_columns(short(frame["trace"].fill_null("trace")).alias("trace"), milliseconds("sum_ns")).select(
+    data = frame.with_columns(
+        short_traces(frame["trace"].fill_null("trace")).alias("trace"), milliseconds("sum_ns")
+    ).select(
         pl.col(coloured).cast(pl.String).fill_null("(none)"),
         pl.col(along).cast(pl.String).fill_null("(none)").alias("along") if along else pl.lit("").alias("along"),
         "sum_ms",

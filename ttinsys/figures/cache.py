@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from ttinsys.figures.style import WIDTH, NothingToDraw, colours, configured
-from ttinsys.sums import weighted
+from ttinsys.measures.sums import weighted
 
 _SHOWN = 8
 """Kinds of kernels that there is room for: those that take the most time."""
@@ -16,7 +16,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     """One panel for each cache, one group of bars for each operator, one bar for each attention role in it.
 
     Args:
-        frame: `ttinsys.counters.CACHE`. Roles that are not attention's are drawn where no attention was profiled.
+        frame: `CACHE`. Roles that are not attention's are drawn where no attention was profiled.
     """
     told = frame.filter(pl.col("l1_hit_ratio").is_not_null() | pl.col("l2_hit_ratio").is_not_null())
     attention = told.filter(pl.col("role").str.ends_with("_attention"))

@@ -7,8 +7,8 @@ from typing import Literal
 import altair as alt
 import polars as pl
 
-from ttinsys.comparison import TOTAL
-from ttinsys.figures.style import WIDTH, NothingToDraw, colours, configured, milliseconds, short
+from ttinsys.comparison.alignment import TOTAL
+from ttinsys.figures.style import WIDTH, NothingToDraw, colours, configured, milliseconds, short_traces
 from ttinsys.render.grid import brief
 
 _BARS = 20
@@ -55,7 +55,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         return configured(charts[0].properties(title=alt.TitleParams(title, subtitle=subtitles[0])))
     drawn = [
         chart.properties(title=alt.TitleParams(name, subtitle=subtitle, fontSize=12))
-        for chart, name, subtitle in zip(charts, short(traces), subtitles, strict=True)
+        for chart, name, subtitle in zip(charts, short_traces(traces), subtitles, strict=True)
     ]
     return configured(alt.vconcat(*drawn).resolve_scale(color="shared", x="shared").properties(title=title))
 

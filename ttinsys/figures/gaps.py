@@ -6,9 +6,9 @@ import altair as alt
 import polars as pl
 
 from ttinsys.analyses.gaps import KINDS
-from ttinsys.figures.style import HEIGHT, WIDTH, NothingToDraw, configured, milliseconds, short
+from ttinsys.figures.style import HEIGHT, WIDTH, NothingToDraw, configured, milliseconds, short_traces
 
-COLOURS = {
+GAP_COLOURS = {
     "busy": "#c6dbef",
     "cpu": "#d55e00",
     "launch": "#e69f00",
@@ -43,11 +43,11 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     if outside:
         subtitle += f"; {outside:,.1f} ms outside steps are not drawn"
     data = _long(frame.drop_nulls("step") if stepped else frame)
-    present = [kind for kind in COLOURS if kind in data["kind"].unique().to_list()]
+    present = [kind for kind in GAP_COLOURS if kind in data["kind"].unique().to_list()]
     colour = alt.Color(
         "meaning:N",
         sort=[_MEANING[kind] for kind in present],
-        scale=alt.Scale(domain=[_MEANING[kind] for kind in present], range=[COLOURS[kind] for kind in present]),
+        scale=alt.Scale(domain=[_MEANING[kind] for kind in present], range=[GAP_COLOURS[kind] for kind in present]),
         legend=alt.Legend(title=None, orient="top", columns=3),
     )
     what = _what(frame, stepped=stepped)
@@ -105,7 +105,7 @@ def _long(frame: pl.DataFrame) -> pl.DataFrame:
     named = pl.concat_str("trace", device if several else pl.lit(None), separator=" ", ignore_nulls=True)
     kinds = ["busy", *KINDS]
     return (
-        frame.with_columns(short(trace).alias("trace"))
+        frame.with_columns(short_traces(trace).alias("trace"))
         .with_columns(named.alias("group"))
         .with_columns(
             pl.coalesce(pl.col("step").cast(pl.String), "component", device).alias("label"),

@@ -7,11 +7,10 @@ import re
 import altair as alt
 import polars as pl
 
-from ttinsys.figures.layers import Picture, of_each_trace
-from ttinsys.figures.style import WIDTH, NothingToDraw, colours, configured, milliseconds
+from ttinsys.figures.style import WIDTH, NothingToDraw, Picture, colours, configured, milliseconds, picture_per_trace
 from ttinsys.render import printable
-from ttinsys.render.grid import brief, shortened
-from ttinsys.tables import apart
+from ttinsys.render.grid import brief, ellipsized
+from ttinsys.tables.registry import distinct_names
 
 _MOST = 25
 _BAR = 18
@@ -32,7 +31,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     ranked = timed.group_by("operator").agg(pl.col("sum_ns").sum()).sort("sum_ns", "operator", descending=[True, False])
     operators = [*ranked["operator"].to_list(), *([_REST] if timed.height > _MOST else [])]
     title = alt.TitleParams("GPU time by kernel", subtitle="durations added up; numbers: % of all GPU time")
-    return configured(of_each_trace(timed, lambda part: _bars(part, operators), title))
+    return configured(picture_per_trace(timed, lambda part: _bars(part, operators), title))
 
 
 _REST = "(the rest)"
@@ -41,8 +40,10 @@ _PARAMETERS = re.compile(r"(?<=.)\((?:[^()]|\([^()]*\))*\)$")
 
 def _bars(kernels: pl.DataFrame, operators: list[str]) -> Picture:
     top, rest = kernels.head(_MOST), kernels.slice(_MOST)
-    names = [shortened(printable(_PARAMETERS.sub("", brief(name or ""))), _LONGEST) for name in top["kernel"]]
-    data = top.select("operator", "instances", "sum_ns", "share", pl.Series("kernel", apart(names), dtype=pl.String))
+    names = [ellipsized(printable(_PARAMETERS.sub("", brief(name or ""))), _LONGEST) for name in top["kernel"]]
+    data = top.select(
+        "operator", "instances", "sum_ns", "share", pl.Series("kernel", distinct_names(names), dtype=pl.String)
+    )
     if not rest.is_empty():
         sums = rest.select(
             pl.lit(_REST).alias("operator"), pl.col("instances", "sum_ns", "share").sum(),

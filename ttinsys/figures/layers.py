@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
-
 import altair as alt
 import polars as pl
 
-from ttinsys.figures.style import WIDTH, NothingToDraw, colours, configured, short
+from ttinsys.figures.style import WIDTH, NothingToDraw, Picture, colours, configured, picture_per_trace
 from ttinsys.render import printable
-from ttinsys.render.grid import shortened
-
-Picture: TypeAlias = alt.LayerChart | alt.FacetChart
+from ttinsys.render.grid import ellipsized
 
 _MOST = 199
 """Layers drawn at most; what is left out below each, and at the top, is one box more."""
@@ -45,26 +40,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         "GPU time by layer",
         subtitle="width: time of what was launched inside, durations added up; …: smaller layers together",
     )
-    return configured(of_each_trace(frame, icicle, title))
-
-
-def of_each_trace(
-    frame: pl.DataFrame, draw_one: Callable[[pl.DataFrame], Picture], title: alt.TitleParams
-) -> alt.TopLevelMixin:
-    """One picture of the table of a trace; of those of several traces, one under the other, each with its name.
-
-    Args:
-        frame: the table, with a column `trace` where there are several.
-        draw_one: draws a table of one trace.
-        title: of the whole.
-    """
-    if "trace" not in frame.columns:
-        return draw_one(frame).properties(title=title)
-    parts = frame.with_columns(short(frame["trace"]).alias("trace")).partition_by("trace", maintain_order=True)
-    drawn = [
-        draw_one(part).properties(title=alt.TitleParams(printable(part["trace"][0]), fontSize=12)) for part in parts
-    ]
-    return alt.vconcat(*drawn).properties(title=title)
+    return configured(picture_per_trace(frame, icicle, title))
 
 
 def _of_trace(frame: pl.DataFrame) -> pl.Expr:
@@ -121,7 +97,7 @@ def _icicle(boxes: pl.DataFrame, scale: alt.Scale, roles: list[str]) -> Picture:
     domain = scale.to_dict()["domain"][1]
     room = (pl.col("ms") / domain * WIDTH / _CHARACTER).cast(pl.Int64)
     labels = [
-        shortened(name, space) if space >= _LEGIBLE else "" for name, space in boxes.select("name", room).iter_rows()
+        ellipsized(name, space) if space >= _LEGIBLE else "" for name, space in boxes.select("name", room).iter_rows()
     ]
     data = boxes.with_columns(
         pl.Series("label", labels, dtype=pl.String),

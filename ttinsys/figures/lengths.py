@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from ttinsys.figures.style import HEIGHT, WIDTH, NothingToDraw, colours, configured, short
+from ttinsys.figures.style import HEIGHT, WIDTH, NothingToDraw, colours, configured, short_traces
 
 MOST = 5000
 """Corners of a line up to which all are drawn; of more, those of the first and the last step and outside steps."""
@@ -28,7 +28,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     """
     if frame["length"].null_count() == frame.height:
         raise NothingToDraw("--plot: lengths are drawn by call or by length: leave out --by step")
-    traces = pl.lit(short(frame["trace"]) if "trace" in frame.columns else "")
+    traces = pl.lit(short_traces(frame["trace"]) if "trace" in frame.columns else "")
     own, cross = _KINDS
     is_cross = pl.col("role") == "cross_attention"
     data = frame.with_columns(

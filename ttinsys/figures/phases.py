@@ -9,11 +9,13 @@ import altair as alt
 import polars as pl
 
 from ttinsys.analyses.phases import DECODE, PREFILL
-from ttinsys.figures.style import HEIGHT, ROLES, WIDTH, NothingToDraw, configured, short
+from ttinsys.figures.style import HEIGHT, ROLE_COLOURS, WIDTH, NothingToDraw, configured, short_traces
 
-_MARKS = (ROLES["spatial_attention"], "#222222")
+_MARKS = (ROLE_COLOURS["spatial_attention"], "#222222")
 """Colours of queries and of keys."""
-_KINDS = alt.Scale(domain=[PREFILL, DECODE], range=[ROLES["spatial_attention"], ROLES["spatiotemporal_conv"]])
+_KINDS = alt.Scale(
+    domain=[PREFILL, DECODE], range=[ROLE_COLOURS["spatial_attention"], ROLE_COLOURS["spatiotemporal_conv"]]
+)
 
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
@@ -26,7 +28,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         raise NothingToDraw("--plot: phases has no call of attention to draw")
     words = [pl.col("component").fill_null("(pipeline)"), pl.col("role").str.strip_suffix("_attention")]
     if "trace" in frame.columns and frame["trace"].n_unique() > 1:
-        words.insert(0, pl.lit(short(frame["trace"])))
+        words.insert(0, pl.lit(short_traces(frame["trace"])))
     if frame["phase"].null_count() < frame.height:
         words.append(pl.col("phase"))
     named = frame.with_columns(pl.concat_str(words, separator=" · ", ignore_nulls=True).alias("row"))

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import altair as alt
 import polars as pl
 
-from ttinsys.figures.style import HEIGHT, WIDTH, NothingToDraw, colours, configured, milliseconds, short
+from ttinsys.figures.style import HEIGHT, WIDTH, NothingToDraw, colours, configured, milliseconds, short_traces
 
 _TALL = HEIGHT + 60
 _LABELS = 8
@@ -53,7 +53,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     if points.is_empty():
         raise NothingToDraw("--plot: roofline has no row with operations and GPU time")
     coloured = "role" if frame["role"].null_count() < frame.height else "component"
-    trace = short(points["trace"]) if "trace" in points.columns else pl.Series([""] * points.height)
+    trace = short_traces(points["trace"]) if "trace" in points.columns else pl.Series([""] * points.height)
     label = pl.coalesce(pl.col("module"), pl.col(coloured))
     data = points.sort("gpu_ns", descending=True).select(
         pl.col(coloured), label.alias("label"), "intensity", pl.col("flops_per_s") / 1e12, milliseconds("gpu_ns"),

@@ -7,8 +7,8 @@ from math import ceil, floor, isqrt, log2, log10
 import altair as alt
 import polars as pl
 
-from ttinsys.analyses.scaling import BY
-from ttinsys.figures.style import HEIGHT, ROLES, WIDTH, NothingToDraw, colours, configured, milliseconds
+from ttinsys.analyses.scaling import SCALING_BY
+from ttinsys.figures.style import HEIGHT, ROLE_COLOURS, WIDTH, NothingToDraw, colours, configured, milliseconds
 
 _LINES = 8
 """Curves of a panel: attention, then the longest at any size; more cannot be told apart."""
@@ -18,11 +18,11 @@ _BEYOND = 2
 """How far beyond the sizes a crossover is drawn, as a factor; in words it is always told."""
 
 _FAMILIES = {
-    "attention": ROLES["spatial_attention"],
-    "convolution": ROLES["spatial_conv"],
-    "linear": ROLES["linear"],
-    "norm": ROLES["group_norm"],
-    "other": ROLES["other"],
+    "attention": ROLE_COLOURS["spatial_attention"],
+    "convolution": ROLE_COLOURS["spatial_conv"],
+    "linear": ROLE_COLOURS["linear"],
+    "norm": ROLE_COLOURS["group_norm"],
+    "other": ROLE_COLOURS["other"],
 }
 
 
@@ -33,7 +33,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         frame: `SCALING`, with all its points.
     """
     timed = frame.filter(pl.col("time_ns") > 0)
-    by = next((name for name in BY if frame[name].null_count() < frame.height), None)
+    by = next((name for name in SCALING_BY if frame[name].null_count() < frame.height), None)
     if by is None or timed["n"].n_unique() < 2:
         raise NothingToDraw("--plot: scaling draws several sizes: leave out --fits")
     peak = pl.col("time_ns").max()

@@ -7,7 +7,7 @@ from typing import Literal
 import altair as alt
 import polars as pl
 
-from ttinsys.figures.style import WIDTH, NothingToDraw, configured, milliseconds, short
+from ttinsys.figures.style import WIDTH, NothingToDraw, configured, milliseconds, short_traces
 
 _COLOURS = {"end to end": "#0072b2", "component": "#009e73", "role": "#e69f00"}
 _SIDES: tuple[tuple[str, Literal["left", "right"], int], ...] = (("<", "right", -3), (">=", "left", 3))
@@ -36,13 +36,13 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         (pl.col("gain") * 100).alias("percent"),
     )
     if several:
-        told = short(data["trace"])
+        told = short_traces(data["trace"])
         data = data.with_columns(told.alias("label"), pl.col("part").replace(_WORDS).alias("group"))
         title, subtitle = "End-to-end speedup over the baseline", _left_out(frame)
         drawn = _bars(data, list(dict.fromkeys(told)), [_WORDS["span"], _WORDS["sum"]])
     else:
         data = data.with_columns(pl.col("part").replace(_WORDS).alias("label"), pl.col("level").alias("group"))
-        title, subtitle = f"Speedup over the baseline: {short(frame['trace'])[0]}", [
+        title, subtitle = f"Speedup over the baseline: {short_traces(frame['trace'])[0]}", [
             f"parts with at least {100 * _SHOWN:g}% of the baseline's GPU time, durations added up"
         ]  # fmt: skip
         groups = [name for name in _COLOURS if name in data["group"].unique().to_list()]
@@ -60,7 +60,7 @@ _WORDS = {"span": "span (first start to last end)", "busy": "busy (at least one 
 
 def _left_out(frame: pl.DataFrame) -> list[str]:
     left = frame.drop_nulls("unfair")
-    named = short(frame["trace"].unique(maintain_order=True))
+    named = short_traces(frame["trace"].unique(maintain_order=True))
     names = dict(zip(frame["trace"].unique(maintain_order=True), named, strict=True))
     lines = [f"{names[trace]} left out: {why}" for trace, why in left.select("trace", "unfair").iter_rows()]
     return ["of GPU time; 1 is parity", *lines]

@@ -8,18 +8,20 @@ print. What is not attributed is a light grey.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import altair as alt
 import polars as pl
 
-from ttinsys.render import OutputError
+from ttinsys.render import OutputError, printable
+
+Picture: TypeAlias = alt.LayerChart | alt.FacetChart
 
 WIDTH, HEIGHT = 560, 320
 """Of the drawn area of a figure, in pixels."""
 
-ROLES = {
+ROLE_COLOURS = {
     "spatial_attention": "#0072b2",
     "temporal_attention": "#003f66",
     "spatiotemporal_attention": "#2b8cbe",
@@ -44,22 +46,22 @@ ROLES = {
     "other": "#969696",
 }
 
-OPERATORS = {
-    "gemm": ROLES["linear"],
-    "conv": ROLES["spatial_conv"],
-    "flash_attention": ROLES["spatial_attention"],
-    "softmax": ROLES["cross_attention"],
-    "group_norm": ROLES["group_norm"],
-    "layer_norm": ROLES["layer_norm"],
-    "rms_norm": ROLES["rms_norm"],
+OPERATOR_COLOURS = {
+    "gemm": ROLE_COLOURS["linear"],
+    "conv": ROLE_COLOURS["spatial_conv"],
+    "flash_attention": ROLE_COLOURS["spatial_attention"],
+    "softmax": ROLE_COLOURS["cross_attention"],
+    "group_norm": ROLE_COLOURS["group_norm"],
+    "layer_norm": ROLE_COLOURS["layer_norm"],
+    "rms_norm": ROLE_COLOURS["rms_norm"],
     "batch_norm": "#7a0177",
-    "elementwise": ROLES["elementwise"],
+    "elementwise": ROLE_COLOURS["elementwise"],
     "reduce": "#f0e442",
-    "copy": ROLES["rearrange"],
+    "copy": ROLE_COLOURS["rearrange"],
     "memcpy": "#525252",
     "memset": "#bdbdbd",
-    "index": ROLES["embedding"],
-    "resample": ROLES["resample"],
+    "index": ROLE_COLOURS["embedding"],
+    "resample": ROLE_COLOURS["resample"],
     "graph": "#d55e00",
     "nccl": "#b35806",
     "triton_pointwise": "#c9bd1f",
@@ -69,17 +71,17 @@ OPERATORS = {
     "other": "#969696",
 }
 
-PARTS = {
+PART_COLOURS = {
     "qk": "#0072b2",
     "softmax": "#56b4e9",
     "av": "#003f66",
     "fused_sdpa": "#2b8cbe",
-    "projection": ROLES["linear"],
-    "layout": ROLES["rearrange"],
+    "projection": ROLE_COLOURS["linear"],
+    "layout": ROLE_COLOURS["rearrange"],
     "other": "#969696",
 }
 
-COLOURS = {"role": ROLES, "operator": OPERATORS, "part": PARTS}
+COLOURS = {"role": ROLE_COLOURS, "operator": OPERATOR_COLOURS, "part": PART_COLOURS}
 """Colour of each value, by the column that has it."""
 
 ABSENT = "#d9d9d9"
@@ -121,13 +123,13 @@ def configured(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
     )  # fmt: skip
 
 
-def short(traces: pl.Series) -> pl.Series:
+def short_traces(traces: pl.Series) -> pl.Series:
     """Names of traces as `shortened` has them, for legends."""
     names = traces.unique(maintain_order=True).drop_nulls().to_list()
-    return traces.replace(dict(zip(names, shortened(names), strict=True)))
+    return traces.replace(dict(zip(names, trace_labels(names), strict=True)))
 
 
-def shortened(names: Sequence[str]) -> list[str]:
+def trace_labels(names: Sequence[str]) -> list[str]:
     """Names of traces without the folders that all share, and without what an export adds where that tells nothing."""
     common = os.path.commonpath([os.path.dirname(name) for name in names]) if names else ""  # noqa: PTH120
     own = [name[len(common) :].lstrip("/") for name in names]
@@ -142,3 +144,22 @@ def _stem(name: str) -> str:
 def milliseconds(column: str) -> pl.Expr:
     """Nanoseconds of a column in milliseconds, under the name that ends in `_ms`."""
     return (pl.col(column) / 1e6).alias(column.removesuffix("_ns") + "_ms")
+
+
+def picture_per_trace(
+    frame: pl.DataFrame, draw_one: Callable[[pl.DataFrame], Picture], title: alt.TitleParams
+) -> alt.TopLevelMixin:
+    """One picture of the table of a trace; of those of several traces, one under the other, each with its name.
+
+    Args:
+        frame: the table, with a column `trace` where there are several.
+        draw_one: draws a table of one trace.
+        title: of the whole.
+    """
+    if "trace" not in frame.columns:
+        return draw_one(frame).properties(title=title)
+    parts = frame.with_columns(short_traces(frame["trace"]).alias("trace")).partition_by("trace", maintain_order=True)
+    drawn = [
+        draw_one(part).properties(title=alt.TitleParams(printable(part["trace"][0]), fontSize=12)) for part in parts
+    ]
+    return alt.vconcat(*drawn).properties(title=title)

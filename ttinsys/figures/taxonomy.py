@@ -19,7 +19,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     """One bar per model, the smallest last, divided by component.
 
     Args:
-        frame: `ttinsys.taxonomy.TAXONOMY`.
+        frame: `ttinsys.published.taxonomy.TAXONOMY`.
     """
     if frame["parameters"].sum() == 0:
         raise NothingToDraw("--plot: taxonomy has no parameters to draw")

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from ttinsys.render.output import OutputError
 
-MANIFEST = "ttinsys-manifest.json"
+FOLDER_MANIFEST = "ttinsys-manifest.json"
 """File in a written folder that lists every other file of it."""
 
 
 def is_written(folder: Path) -> bool:
     """Whether a folder was written by `write_folder`."""
     with suppress(OSError):  # a name longer than names may be
-        return (folder / MANIFEST).is_file()
+        return (folder / FOLDER_MANIFEST).is_file()
     return False
 
 
@@ -75,7 +75,7 @@ def write_folder(
         made.mkdir(mode=0o755)
         write(made)
         listed = {"files": sorted(map(str, _files(made)))}
-        (made / MANIFEST).write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
+        (made / FOLDER_MANIFEST).write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
         if target.exists():
             target.rename(old)
         try:
@@ -97,14 +97,14 @@ def _files(folder: Path) -> Iterator[Path]:
         links = [name for name in folders if os.path.islink(os.path.join(parent, name))]  # noqa: PTH114, PTH118
         for name in [*files, *links]:
             path = Path(parent, name).relative_to(folder)
-            if path != Path(MANIFEST):
+            if path != Path(FOLDER_MANIFEST):
                 yield path
 
 
 def _own(folder: Path) -> set[Path]:
     """The files that the manifest of a folder lists; none where it is damaged."""
     try:
-        listed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        listed = json.loads((folder / FOLDER_MANIFEST).read_text(encoding="utf-8"))["files"]
         return {Path(name) for name in listed if isinstance(name, str)}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return set()

@@ -192,7 +192,7 @@ def brief(kernel: str) -> str:
     return _NOISE.sub("", kernel)
 
 
-def shortened(text: str, length: int) -> str:
+def ellipsized(text: str, length: int) -> str:
     """Text of at most so many characters: what is too long loses its middle, as both ends of a name tell."""
     if len(text) <= length:
         return text

@@ -10,12 +10,12 @@ from ttinsys.render.output import printable
 from ttinsys.stats import Report
 
 
-def csv(_: Report, frame: pl.DataFrame) -> str:
+def nsys_csv(_: Report, frame: pl.DataFrame) -> str:
     """As `nsys stats --format csv`."""
     return frame.write_csv()
 
 
-def as_json(_: Report, frame: pl.DataFrame) -> str:
+def nsys_json(_: Report, frame: pl.DataFrame) -> str:
     """As `nsys stats --format json`: a null is an empty string."""
     rows = [
         {name: "" if value is None else value for name, value in row.items()} for row in frame.iter_rows(named=True)
@@ -23,7 +23,7 @@ def as_json(_: Report, frame: pl.DataFrame) -> str:
     return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
 
 
-def table(report: Report, frame: pl.DataFrame) -> str:
+def nsys_table(report: Report, frame: pl.DataFrame) -> str:
     """As `nsys stats --format table`: boxed, numbers to the right, names cut to 100 characters."""
     columns = [_cells(frame[name]) for name in frame.columns]
     widths = [max(map(len, [name, *cells])) for name, cells in zip(frame.columns, columns, strict=True)]
@@ -48,5 +48,5 @@ def _cells(values: pl.Series) -> list[str]:
 _LONGEST = 100
 
 
-TEXTS = {"csv": csv, "json": as_json, "table": table}
+NSYS_TEXTS = {"csv": nsys_csv, "json": nsys_json, "table": nsys_table}
 """What prints each `--format`."""

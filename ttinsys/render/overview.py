@@ -10,10 +10,10 @@ from typing import Any
 import polars as pl
 
 from parsers.schema import Column, Table
-from ttinsys.coverage import in_words
-from ttinsys.overview import Overview
+from ttinsys.attribution.coverage import coverage_sentence
 from ttinsys.render.grid import table_text
 from ttinsys.render.output import Destination, printable
+from ttinsys.tables.overview import Overview
 
 _UNITS = Table(
     "overview",
@@ -22,18 +22,18 @@ _UNITS = Table(
 )
 
 
-def as_json(seen: Sequence[Overview], _: Destination) -> str:
+def overview_json(seen: Sequence[Overview], _: Destination) -> str:
     """Overviews as a JSON list, with raw numbers."""
     listed = [{field.name: _plain(getattr(one, field.name)) for field in fields(one)} for one in seen]
     return json.dumps(listed, indent=2, ensure_ascii=False) + "\n"
 
 
-def as_text(seen: Sequence[Overview], destination: Destination) -> str:
+def overview_text(seen: Sequence[Overview], destination: Destination) -> str:
     """Overviews as a person reads them."""
     return "\n".join(_text(one, destination) for one in seen)
 
 
-TEXTS = {"table": as_text, "json": as_json}
+OVERVIEW_TEXTS = {"table": overview_text, "json": overview_json}
 """What makes each `--format`."""
 
 
@@ -50,9 +50,9 @@ def _text(one: Overview, destination: Destination) -> str:
     lines = [
         printable(f"{one.path}: {one.format}, exported by nsys {version}, schema {schema}"),
         _span(one),
-        in_words(one.coverage),
+        coverage_sentence(one.coverage),
         *(printable(note) for note in one.notes),
-        *(printable(said_of_run(run)) for run in one.runs),
+        *(printable(run_sentence(run)) for run in one.runs),
     ]
     gpus = one.gpus.select("device_id", "name", "chip", "sm_count", "memory_bytes")
     sections = {
@@ -68,7 +68,7 @@ def _text(one: Overview, destination: Destination) -> str:
     return "\n".join(lines) + "\n"
 
 
-def said_of_run(run: dict[str, object]) -> str:
+def run_sentence(run: dict[str, object]) -> str:
     """An annotated run in a line: its own words, in its own order."""
     request = run.get("request")
     asked = [f"{value} {name}" for name, value in request.items()] if isinstance(request, dict) else []

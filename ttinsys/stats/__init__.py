@@ -45,7 +45,7 @@ class Report:
         return None
 
 
-NAMES = (
+REPORT_NAMES = (
     "cuda_gpu_kern_sum",
     "cuda_kern_exec_trace",
     "nvtx_gpu_proj_sum",

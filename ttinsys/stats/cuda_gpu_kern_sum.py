@@ -12,7 +12,7 @@ from ttinsys.stats import Report
 from ttinsys.stats.summary import rounded, summary
 
 
-def build(trace: Trace) -> pl.DataFrame:
+def cuda_gpu_kern_sum(trace: Trace) -> pl.DataFrame:
     """Kernels by name, the longest total first.
 
     Args:
@@ -46,4 +46,4 @@ def build(trace: Trace) -> pl.DataFrame:
     )
 
 
-REPORT = Report("cuda_gpu_kern_sum", "CUDA GPU Kernel Summary", (("kernels",),), build)
+REPORT = Report("cuda_gpu_kern_sum", "CUDA GPU Kernel Summary", (("kernels",),), cuda_gpu_kern_sum)

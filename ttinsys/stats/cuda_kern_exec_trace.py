@@ -8,13 +8,13 @@ from __future__ import annotations
 import polars as pl
 
 from parsers import Trace
-from ttinsys.identity import pid_of, tid_of
-from ttinsys.launches import api_calls
+from ttinsys.attribution.identity import pid_of, tid_of
+from ttinsys.attribution.launches import api_calls
 from ttinsys.stats import Report
 from ttinsys.stats.launches import launches
 
 
-def build(trace: Trace) -> pl.DataFrame:
+def cuda_kern_exec_trace(trace: Trace) -> pl.DataFrame:
     """Kernels with their API calls, in the order of the calls.
 
     Args:
@@ -59,4 +59,6 @@ def _dimensions(what: str) -> pl.Expr:
     return pl.concat_str(widths, separator=" ")
 
 
-REPORT = Report("cuda_kern_exec_trace", "CUDA Kernel Launch & Exec Time Trace", (("kernels",), ("api_calls",)), build)
+REPORT = Report(
+    "cuda_kern_exec_trace", "CUDA Kernel Launch & Exec Time Trace", (("kernels",), ("api_calls",)), cuda_kern_exec_trace
+)

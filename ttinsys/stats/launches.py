@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from ttinsys.launches import with_calls
+from ttinsys.attribution.launches import with_calls
 
 
 def launches(operations: pl.DataFrame, calls: pl.DataFrame, *, unlaunched: bool) -> pl.DataFrame:
@@ -12,7 +12,7 @@ def launches(operations: pl.DataFrame, calls: pl.DataFrame, *, unlaunched: bool)
 
     Args:
         operations: `global_pid`, `correlation_id` and anything else.
-        calls: `ttinsys.launches.api_calls`, or what is needed of it.
+        calls: `ttinsys.attribution.launches.api_calls`, or what is needed of it.
         unlaunched: whether to keep operations without a call.
 
     Returns:
@@ -28,7 +28,7 @@ def launches(operations: pl.DataFrame, calls: pl.DataFrame, *, unlaunched: bool)
     return joined
 
 
-def outside(calls: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+def launches_outside(calls: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     """The launches that lie in no range, given what `calls_inside` found."""
     inside = pl.repeat(value=False, n=calls.height, dtype=pl.Boolean, eager=True).scatter(pairs["call"], values=True)
     return calls.filter(~inside)

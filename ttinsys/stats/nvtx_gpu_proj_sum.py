@@ -14,7 +14,7 @@ from ttinsys.stats.projections import NEEDS, projections
 from ttinsys.stats.summary import rounded, summary
 
 
-def build(trace: Trace) -> pl.DataFrame:
+def nvtx_gpu_proj_sum(trace: Trace) -> pl.DataFrame:
     """Range names, the longest total projection first.
 
     Args:
@@ -58,4 +58,4 @@ def build(trace: Trace) -> pl.DataFrame:
     )
 
 
-REPORT = Report("nvtx_gpu_proj_sum", "NVTX GPU Projection Summary", NEEDS, build)
+REPORT = Report("nvtx_gpu_proj_sum", "NVTX GPU Projection Summary", NEEDS, nvtx_gpu_proj_sum)

@@ -13,7 +13,7 @@ from ttinsys.stats.nvtx_names import STYLE
 from ttinsys.stats.projections import NEEDS, projections
 
 
-def build(trace: Trace) -> pl.DataFrame:
+def nvtx_gpu_proj_trace(trace: Trace) -> pl.DataFrame:
     """One row per range that launched something, by RangeId.
 
     Args:
@@ -40,4 +40,4 @@ def build(trace: Trace) -> pl.DataFrame:
     )
 
 
-REPORT = Report("nvtx_gpu_proj_trace", "NVTX GPU Projection Trace", NEEDS, build)
+REPORT = Report("nvtx_gpu_proj_trace", "NVTX GPU Projection Trace", NEEDS, nvtx_gpu_proj_trace)

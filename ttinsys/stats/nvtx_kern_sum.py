@@ -8,17 +8,17 @@ from __future__ import annotations
 import polars as pl
 
 from parsers import Trace
-from ttinsys.identity import pid_of, tid_of
-from ttinsys.launches import api_calls
-from ttinsys.nesting import calls_inside
+from ttinsys.attribution.identity import pid_of, tid_of
+from ttinsys.attribution.launches import api_calls
+from ttinsys.attribution.nesting import calls_inside
 from ttinsys.stats import Report
 from ttinsys.stats.codes import codes, greatest, small
-from ttinsys.stats.launches import launches, outside
+from ttinsys.stats.launches import launches, launches_outside
 from ttinsys.stats.nvtx_names import STYLE, finished, styled
 from ttinsys.stats.summary import rounded, summary
 
 
-def build(trace: Trace) -> pl.DataFrame:
+def nvtx_kern_sum(trace: Trace) -> pl.DataFrame:
     """Kernels by the ranges that hold their launch.
 
     Args:
@@ -104,7 +104,7 @@ def _namesakes_meet(ranges: pl.DataFrame) -> bool:
 def _outside(calls: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     """Kernels without a range, by thread; those without an API call have a null thread."""
     return (
-        outside(calls, pairs)
+        launches_outside(calls, pairs)
         .group_by("global_tid", "name_id")
         .agg(pl.lit(0, pl.UInt32).alias("NVTX Inst"), _KERNELS, *_DURATIONS)
         .with_columns(pl.lit(None, pl.String).alias("name"), pl.lit(None, pl.String).alias(STYLE))
@@ -112,4 +112,6 @@ def _outside(calls: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-REPORT = Report("nvtx_kern_sum", "NVTX Range Kernel Summary", (("nvtx_events",), ("kernels",), ("api_calls",)), build)
+REPORT = Report(
+    "nvtx_kern_sum", "NVTX Range Kernel Summary", (("nvtx_events",), ("kernels",), ("api_calls",)), nvtx_kern_sum
+)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from parsers import Trace
-from ttinsys.nvtx import stacked
+from ttinsys.attribution.nvtx import nestable_ranges
 
 STYLE = "Style"
 """nsys's column for how a range was opened: `PushPop` or `StartEnd`."""
@@ -26,7 +26,7 @@ def styled(trace: Trace, ids: Sequence[str] = ()) -> pl.LazyFrame:
     style = pl.when(pl.col("kind") == "push_pop").then(pl.lit("PushPop")).otherwise(pl.lit("StartEnd"))
     full = pl.concat_str("domain", "name", separator=":")
     columns = [*ids, "global_tid", "start_ns", "end_ns"]
-    return stacked(trace, [*columns, "domain", "name", "kind"]).select(
+    return nestable_ranges(trace, [*columns, "domain", "name", "kind"]).select(
         *columns,
         pl.when(pl.col("domain").is_null()).then("name").otherwise(full).alias("name"),
         style.alias(STYLE),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import polars as pl
 
 from parsers import Trace
-from ttinsys.identity import pid_of, tid_of
-from ttinsys.launches import api_calls
-from ttinsys.nesting import calls_inside, nest, trail
-from ttinsys.stats.launches import launches, outside
+from ttinsys.attribution.identity import pid_of, tid_of
+from ttinsys.attribution.launches import api_calls
+from ttinsys.attribution.nesting import calls_inside, nest, trail
+from ttinsys.stats.launches import launches, launches_outside
 from ttinsys.stats.nvtx_names import finished, styled
 
 NEEDS = (("nvtx_events",), ("api_calls",), ("kernels", "memcpys", "memsets"))
@@ -32,7 +32,7 @@ def projections(trace: Trace) -> pl.DataFrame:
     calls, ranges = launches(launched, called, unlaunched=False), _stacks(nest(finished(opened)))
     pairs = calls_inside(ranges.select("global_tid", "start_ns", "end_ns"), calls)
     calls = calls.with_row_index("call")
-    rest = outside(calls, pairs).select(pl.lit(None, pl.UInt32).alias("range"), "call")
+    rest = launches_outside(calls, pairs).select(pl.lit(None, pl.UInt32).alias("range"), "call")
     everything = pl.concat([pairs, rest])
     launched = everything.with_columns(
         calls[name].gather(everything["call"]) for name in ("start_ns", "end_ns", "correlation_id", "global_tid")

@@ -9,11 +9,11 @@ from pathlib import Path
 import polars as pl
 
 from parsers import Trace, TraceError, load
-from ttinsys.published import MODELS, model
+from ttinsys.published.sheets import MODELS, model
 from ttinsys.render.folder import is_written
-from ttinsys.runs import RUNS, runs
-from ttinsys.sweeps import is_sweep, points_of
-from ttinsys.tables import tables_of
+from ttinsys.tables.registry import tables_of
+from ttinsys.tables.runs import RUNS, runs
+from ttinsys.tables.sweeps import is_sweep, points_of
 
 FUSED = ("sdpa", "flash", "cudnn")
 """Kinds of attention that do not write their matrix of scores to memory."""

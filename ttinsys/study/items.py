@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ttinsys.report.gather import Shown
-from ttinsys.report.sections import View
+from ttinsys.pages.gather import Shown
+from ttinsys.pages.sections import View
 from ttinsys.study.captures import Captures
 from ttinsys.study.others import caches, costs, memory, models
 

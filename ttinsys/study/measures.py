@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import polars as pl
 
-from ttinsys.labels import FAMILIES
+from ttinsys.attribution.labels import FAMILIES
 from ttinsys.study.captures import BASELINE
 
 DIFFUSION = ("stable-diffusion", "imagen", "sdxl")
@@ -23,11 +23,11 @@ _MAKES = ("denoiser", "decoder")
 Measured = Iterator[tuple[str, str, str]]
 """Subject, what its claim says, and the value measured."""
 
-View = Mapping[str, pl.DataFrame]
+GroupTables = Mapping[str, pl.DataFrame]
 """What one view of an item shows: a table by the label of its group, which is the model where each is apart."""
 
 
-def table_2(speedups: View) -> Measured:
+def table_2(speedups: GroupTables) -> Measured:
     """Of `SPEEDUP`, with the pairs of all models: end to end by span, which idle time is part of, and by busy time."""
     (frame,) = speedups.values()
     whole = frame.filter(pl.col("level") == "end_to_end", pl.col("part").is_in(["span", "busy"]))
@@ -45,7 +45,7 @@ def table_2(speedups: View) -> Measured:
         yield "diffusion", "its speedup over that of transformer text-to-image", text
 
 
-def table_3(phases: View) -> Measured:
+def table_3(phases: GroupTables) -> Measured:
     """Of `PHASES` by model: the kind that most of its denoiser's or decoder's steps have."""
     for name, frame in phases.items():
         steps = frame.filter(pl.col("component").is_in(_MAKES))
@@ -56,7 +56,7 @@ def table_3(phases: View) -> Measured:
             yield name, "its attention works like", f"{str(kind).removesuffix('-like')} (up to {queries:,} queries)"
 
 
-def figure_5(by_component: View, _: View) -> Measured:
+def figure_5(by_component: GroupTables, _: GroupTables) -> Measured:
     """Of `ROOFLINE` by component, by model: intensity, by least traffic, of what denoises or decodes."""
     intensity = {
         name: value
@@ -70,7 +70,7 @@ def figure_5(by_component: View, _: View) -> Measured:
         yield "diffusion", "its intensity over that of Parti", text
 
 
-def figure_6(linear: View, attention: View) -> Measured:
+def figure_6(linear: GroupTables, attention: GroupTables) -> Measured:
     """Of `BREAKDOWN` by role, by model, of the unfused and the fused trace; projections either way."""
     convolution = _largest(linear, DIFFUSION, FAMILIES["convolution"])
     if convolution:
@@ -81,7 +81,7 @@ def figure_6(linear: View, attention: View) -> Measured:
         yield "transformers", "most that linear layers take, attention fused", text
 
 
-def _largest(breakdowns: View, models: tuple[str, ...], roles: tuple[str, ...]) -> str:
+def _largest(breakdowns: GroupTables, models: tuple[str, ...], roles: tuple[str, ...]) -> str:
     """The largest share of roles in the last trace of any of some models; empty where there is none."""
     shares = {
         name: frame.filter(pl.col("trace") == frame["trace"][-1], pl.col("role").is_in(roles))["share"].sum()
@@ -94,7 +94,7 @@ def _largest(breakdowns: View, models: tuple[str, ...], roles: tuple[str, ...]) 
     return f"{shares[name]:.0%} ({name})"
 
 
-def figure_7(_: View, by_step: View) -> Measured:
+def figure_7(_: GroupTables, by_step: GroupTables) -> Measured:
     """Of `LENGTHS` by step, by model: over the self-attention of one step of the denoiser."""
     for name, frame in by_step.items():
         steps = frame.filter(pl.col("component") == "denoiser", pl.col("adjacent").is_not_null())
@@ -104,7 +104,7 @@ def figure_7(_: View, by_step: View) -> Measured:
             yield name, "largest over smallest length within one inference", text
 
 
-def figure_9(growths: View) -> Measured:
+def figure_9(growths: GroupTables) -> Measured:
     """Of `SCALING` by family, over pixels: exponents of time, for unfused and for fused attention."""
     (scaling,) = growths.values()
     for (series,), of in scaling.group_by("series", maintain_order=True):
@@ -120,7 +120,7 @@ def figure_9(growths: View) -> Measured:
             yield subject, "what grows faster with the picture", f"{faster} ({powers})"
 
 
-def figure_11(attention: View) -> Measured:
+def figure_11(attention: GroupTables) -> Measured:
     """Of `ATTENTION` of the text-to-video model: temporal against spatial attention of the denoiser."""
     (frame,) = attention.values()
     of = frame.filter(pl.col("component") == "denoiser")
@@ -141,7 +141,7 @@ def figure_11(attention: View) -> Measured:
         yield name, "FLOPs of spatial over those of temporal attention", text
 
 
-def figure_12(caches: View) -> Measured:
+def figure_12(caches: GroupTables) -> Measured:
     """Of `CACHE` of text-to-video models: L1 hit rates of the softmax and products of both kinds of attention."""
     for frame in caches.values():
         rates = {
@@ -160,7 +160,7 @@ def figure_12(caches: View) -> Measured:
             yield "make-a-video", "L1 hit rate of spatial over that of temporal attention", text
 
 
-def figure_13(growths: View) -> Measured:
+def figure_13(growths: GroupTables) -> Measured:
     """Of `SCALING` by role, over frames: exponents of annotated FLOPs."""
     (scaling,) = growths.values()
     for role in ("spatial", "temporal"):

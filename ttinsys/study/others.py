@@ -8,11 +8,11 @@ import polars as pl
 
 from parsers import TraceError, ncu
 from ttinsys.analyses.pareto import PARETO, with_memory
-from ttinsys.analysis import find
-from ttinsys.counters import CACHE, counters
-from ttinsys.report.gather import Shown
+from ttinsys.measures.counters import CACHE, counters
+from ttinsys.pages.gather import Shown
+from ttinsys.published.taxonomy import TAXONOMY, taxonomy
+from ttinsys.runner.registry import find
 from ttinsys.study.captures import BASELINE, FUSED, Captures
-from ttinsys.taxonomy import TAXONOMY, taxonomy
 
 _OF_MEMORY = (
     "trace",

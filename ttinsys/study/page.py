@@ -11,10 +11,10 @@ from pathlib import Path
 
 from parsers import TraceError
 from ttinsys import __version__
-from ttinsys.figures import draw, svg
+from ttinsys.figures import draw_figure, svg
 from ttinsys.figures.style import NothingToDraw
+from ttinsys.pages import html
 from ttinsys.render.folder import check_folder, write_folder
-from ttinsys.report import html
 from ttinsys.study.captures import Captures
 from ttinsys.study.reproduction import Beside, Evidence, Result, reproduced
 
@@ -49,7 +49,7 @@ def write(
 
     def fill(made: Path) -> None:
         parts = [_result(result, made) for result in results]
-        text = html.page("ttinsys: the study reproduced", _body(captures, results, beside, parts))
+        text = html.document("ttinsys: the study reproduced", _body(captures, results, beside, parts))
         (made / PAGE).write_text(text, encoding="utf-8")
 
     write_folder(folder, fill, force=force, inputs=inputs)
@@ -130,7 +130,7 @@ def _evidence(id: str, number: int, each: Evidence, folder: Path) -> str:
     picture = ""
     if each.view.figure:
         try:
-            drawn = svg(draw(name, frame))
+            drawn = svg(draw_figure(name, frame))
         except NothingToDraw:
             drawn = ""
         if drawn:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ttinsys.report.gather import Gathered, Shown
-from ttinsys.report.sections import View
+from ttinsys.pages.gather import Gathered, Shown
+from ttinsys.pages.sections import View
 from ttinsys.study.captures import Captures
 from ttinsys.study.claims import CLAIMS, Claim
 from ttinsys.study.items import ITEMS, Item

@@ -1,0 +1,110 @@
+"""GPU and CPU time by NVTX range name: what was launched inside each, nested ranges included and not.
+
+ttinsys ranges run.sqlite
+ttinsys ranges run.sqlite --domain default --format json
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from parsers.schema import Column, Table
+from ttinsys.attribution.nesting import deepest, extended, lift
+from ttinsys.attribution.nvtx import UNNAMED
+from ttinsys.measures.dimensions import outside_ranges, share_of_gpu_time
+from ttinsys.measures.sums import known_sum
+from ttinsys.runner.registry import analysis
+
+RANGES_BY_NAME = Table(
+    "ranges_by_name",
+    Column("domain", pl.String, "NVTX domain; null for the default one"),
+    Column("instances", pl.UInt32, "ranges of this name"),
+    Column("ops", pl.UInt32, "GPU operations launched inside, nested ranges included"),
+    Column("self_ns", pl.Int64, "GPU durations launched right inside, added up", unit="ns"),
+    Column("total_ns", pl.Int64, "the same with nested ranges included", unit="ns"),
+    Column("share", pl.Float64, "total of all GPU time added up", unit="ratio"),
+    Column("cpu_ns", pl.Int64, "durations of the ranges on the CPU, added up; null where none was closed", unit="ns"),
+    Column("role", pl.String, "what the annotated module does; null for other ranges"),
+    Column("range", pl.String, "name; `(reason)` for GPU operations without a range"),
+    doc="one row per range name and domain, and one per reason why an operation has no range",
+)
+
+
+@analysis(returns=RANGES_BY_NAME)
+def ranges_by_name(ops: pl.LazyFrame, ranges: pl.LazyFrame) -> pl.LazyFrame:
+    """Add up GPU and CPU time by range name.
+
+    A range inside another of its own name and domain counts as an instance, and its time once.
+
+    Args:
+        ops: `OPS`, one row per GPU operation.
+        ranges: `RANGES`, one row per NVTX range.
+
+    Returns:
+        `RANGES_BY_NAME`, the longest total first. `self_ns` adds up to the sum over `ops`; `total_ns` does not,
+        because ranges nest.
+    """
+    launched = ops.group_by("range_id").agg(pl.len().alias("ops"), pl.col("duration_ns").sum().alias("self_ns"))
+    named = (
+        ranges.join(launched.drop_nulls("range_id"), on="range_id", how="left", maintain_order="left")
+        .with_columns(pl.col("ops", "self_ns").fill_null(0), pl.col("name").fill_null(UNNAMED))
+        .select("domain", "name", "role", "parent", "depth", "ops", "self_ns", pl.col("end_ns") - pl.col("start_ns"))
+        .map_batches(_totals, schema=_TOTALS)
+        .group_by("domain", pl.col("name").alias("range"))
+        .agg(
+            pl.len().alias("instances"),
+            pl.col("role").first(),
+            pl.col("ops").sum(),
+            pl.col("self_ns").sum(),
+            pl.col("total_ns").sum(),
+            known_sum("cpu_ns").alias("cpu_ns"),
+        )
+    )
+    return (
+        pl.concat([named, outside_ranges(ops, "range")], how="diagonal")
+        .with_columns(share_of_gpu_time("total_ns"))
+        .sort(pl.col("total_ns").neg(), pl.col("cpu_ns").neg(), "range", "domain", nulls_last=True)
+    )
+
+
+def _totals(nested: pl.DataFrame) -> pl.DataFrame:
+    """Totals of each range, zero for one inside another of its name: that one has counted it already."""
+    again = _inside_namesake(nested)
+
+    def once(values: pl.Series) -> pl.Series:
+        return values.zip_with(~again, pl.zeros(values.len(), dtype=values.dtype, eager=True))
+
+    return nested.select(
+        "domain",
+        "name",
+        "role",
+        once(lift(nested, nested["ops"])).alias("ops"),
+        "self_ns",
+        once(lift(nested, nested["self_ns"])).alias("total_ns"),
+        once(nested["end_ns"]).alias("cpu_ns"),
+    )
+
+
+def _inside_namesake(nested: pl.DataFrame) -> pl.Series:
+    """Which ranges lie inside another of the same name and domain."""
+    names = nested.select(pl.struct("domain", "name").rank("dense").alias("code"))["code"]
+    none = nested.height
+    codes = extended(names, 0)
+    parent = extended(nested["parent"].fill_null(none), none)
+    above = parent.slice(0, none)
+    again = pl.repeat(value=False, n=none, dtype=pl.Boolean, eager=True)
+    for _ in range(deepest(nested)):
+        again = again | (codes.gather(above) == names)
+        above = parent.gather(above)
+    return again
+
+
+_TOTALS = {
+    "domain": pl.String(),
+    "name": pl.String(),
+    "role": pl.String(),
+    "ops": pl.UInt32(),
+    "self_ns": pl.Int64(),
+    "total_ns": pl.Int64(),
+    "cpu_ns": pl.Int64(),
+}

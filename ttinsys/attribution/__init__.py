@@ -1,0 +1,1 @@
+"""Attribute GPU operations to the NVTX ranges that launched them."""

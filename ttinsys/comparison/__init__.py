@@ -1,0 +1,1 @@
+"""Two traces compared: alignment, fairness, noise, the gate."""

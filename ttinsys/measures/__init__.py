@@ -1,0 +1,1 @@
+"""Ideas that several analyses share, one file each."""

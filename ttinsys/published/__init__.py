@@ -1,0 +1,1 @@
+"""Data sheets, model specifications and literature; nothing here is measured."""

@@ -1,0 +1,1 @@
+"""Declare, find and run analyses."""

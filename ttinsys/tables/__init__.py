@@ -1,0 +1,1 @@
+"""Tables that analyses ask for, of one trace or stacked for several."""

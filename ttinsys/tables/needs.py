@@ -1,0 +1,73 @@
+"""What an analysis cannot do without, and what to tell a person whose trace lacks it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from parsers import TraceError
+
+_ANNOTATE = (
+    "capture it with `python -m annotate.run --model NAME --profile FILE`, or put `with annotate(pipeline):` around "
+    "the call of your own"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that a trace has or lacks.
+
+    Args:
+        table: the table that shows it.
+        present: an aggregate over that table, Boolean: whether it is there.
+        lacking: what to say where it is not, after the name of the trace, with the remedy.
+    """
+
+    table: str
+    present: pl.Expr
+    lacking: str
+
+
+class Lacking(TraceError):
+    """A trace lacks what an analysis needs."""
+
+
+def present(need: Need, tables: Mapping[str, pl.LazyFrame]) -> pl.LazyFrame:
+    """One Boolean: whether a trace has it.
+
+    Args:
+        need: what is needed.
+        tables: the trace's, by name.
+    """
+    return tables[need.table].select(need.present.fill_null(value=False))
+
+
+GPU_ACTIVITY = Need(
+    "ops",
+    pl.len() > 0,
+    "has no GPU activity, so there is no time to tell of: profile on a machine with a GPU with --trace=cuda,nvtx",
+)
+ANNOTATED_ROLES = Need(
+    "ranges",
+    pl.col("role").is_not_null().any(),
+    f"has no annotated range, so the roles of its layers are not known: {_ANNOTATE}",
+)
+ATTENTION_LENGTHS = Need(
+    "ranges",
+    pl.col("q_len").is_not_null().any(),
+    f"has no annotated call of attention, so sequence lengths are not known: {_ANNOTATE}; compiled blocks tell none, "
+    "nor does a granularity coarser than leaf",
+)
+ANNOTATED_COSTS = Need(
+    "ranges",
+    pl.col("flops").is_not_null().any(),
+    f"has no annotated FLOPs: {_ANNOTATE}; compiled blocks tell none, nor does a granularity coarser than leaf",
+)
+ANNOTATED_RUNS = Need(
+    "runs",
+    pl.len() > 0,
+    "does not say what was run (model, size of the picture): capture it with `python -m annotate.run --model NAME "
+    "--profile FILE`",
+)
