@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 
 
@@ -42,3 +43,14 @@ class MissingColumn(TraceError):
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The nearest of some names, to stand behind one that is unknown: ` (did you mean 'layers'?)`; empty where none is.
+
+    Args:
+        name: What was asked for.
+        known: What there is.
+    """
+    near = get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.6)
+    return f" (did you mean {near[0]!r}?)" if near else ""

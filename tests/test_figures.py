@@ -15,12 +15,14 @@ import pytest
 
 import parsers
 from tests.build import TraceBuilder
+from tests.shared import planned
 from ttinsys import figures
 from ttinsys.analyses.layers import LAYERS
 from ttinsys.figures import draw_figure, save_figure, specification, svg
 from ttinsys.figures.style import ABSENT, COLOURS, NothingToDraw
 from ttinsys.render import PICTURES, Destination
 from ttinsys.runner.registry import analysis_names, find
+from ttinsys.runner.run import analyse
 from ttinsys.tables.needs import present
 from ttinsys.tables.registry import tables_of
 
@@ -51,7 +53,7 @@ def sampled(name: str) -> alt.TopLevelMixin | None:
         if not all(present(need, tables).collect().item() for tables in of.values() for need in analysis.needs):
             continue
         try:
-            return draw_figure(name, analysis.of(of).collect())
+            return draw_figure(name, analysis.plan(of).collect())
         except (parsers.TraceError, NothingToDraw):
             continue
     return None
@@ -132,7 +134,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> parsers.Trace:
 
 @pytest.mark.parametrize("name", ["breakdown", "kernels", "layers", "ranges_by_name"])
 def test_names_of_strangers_cannot_leave_the_page(name: str, hostile: parsers.Trace, tmp_path: Path) -> None:
-    chart = draw_figure(name, find(name).run(hostile).collect())
+    chart = draw_figure(name, analyse(name, hostile))
     for format in PICTURES:
         save_figure(chart, Destination(format, tmp_path / f"x.{format}"))
     page = (tmp_path / "x.html").read_text()
@@ -211,8 +213,8 @@ def test_icicle_has_at_most_400_boxes_and_loses_no_time() -> None:
 
 
 def test_several_traces_are_told_apart() -> None:
-    frame = find("layers").run(parsers.load(SAMPLE), parsers.load(SYNTHETIC))
-    chart = specification(draw_figure("layers", frame.collect()))
+    frame = planned("layers", parsers.load(SAMPLE), parsers.load(SYNTHETIC))
+    chart = specification(draw_figure("layers", frame))
     assert [part["title"]["text"] for part in chart["vconcat"]] == ["0", "1"]
 
 
@@ -229,7 +231,7 @@ def test_kernels_beyond_the_first_25_are_one_bar(tmp_path: Path) -> None:
             launch=(number, number),
             gpu=(1000 * number, 1000 * number + 30 - number),
         )
-    (data,) = rows(draw_figure("kernels", find("kernels").run(t.load(tmp_path)).collect()))
+    (data,) = rows(draw_figure("kernels", analyse("kernels", t.load(tmp_path))))
     assert len(data) == 26
     assert (data[0]["kernel"], data[-1]["kernel"]) == ("k0<4>", "5 others")
     # 1 + 2 + 3 + 4 + 5 ns.
@@ -243,7 +245,7 @@ def test_names_that_look_the_same_once_shortened_stay_two_bars(tmp_path: Path) -
     for number, middle in enumerate("ab"):
         name = "k" * 60 + middle + "k" * 60
         t.kernel(main, name, launch=(number, number), gpu=(1000 * number, 1000 * number + 10 - number))
-    (data,) = rows(draw_figure("kernels", find("kernels").run(t.load(tmp_path)).collect()))
+    (data,) = rows(draw_figure("kernels", analyse("kernels", t.load(tmp_path))))
     assert len({row["kernel"] for row in data}) == 2
 
 
@@ -253,5 +255,5 @@ def test_ranges_without_time_of_their_own_have_no_bar(tmp_path: Path) -> None:
     t.range(main, "step", 0, 100)
     t.range(main, "unet", 10, 90)
     t.kernel(main, "gemm", launch=(20, 21), gpu=(30, 40))
-    (data,) = rows(draw_figure("ranges_by_name", find("ranges_by_name").run(t.load(tmp_path)).collect()))
+    (data,) = rows(draw_figure("ranges_by_name", analyse("ranges_by_name", t.load(tmp_path))))
     assert [(row["range"], row["self_ms"], row["total_ms"]) for row in data] == [("unet", 1e-5, 1e-5)]

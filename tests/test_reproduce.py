@@ -105,18 +105,18 @@ def test_reproduction_that_is_there_is_kept_unless_forced_and_other_folders_alwa
     out = tmp_path / "out"
     assert run(folder, "-o", out).exit_code == 0
     again = run(folder, "-o", out)
-    assert (again.exit_code, "--force" in again.stderr) == (1, True)
+    assert (again.exit_code, "--force" in again.stderr) == (3, True)
     assert run(folder, "-o", out, "--force").exit_code == 0
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.tex").write_text("years of work")
-    assert run(folder, "-o", mine, "--force").exit_code == 1
+    assert run(folder, "-o", mine, "--force").exit_code == 3
     assert (mine / "thesis.tex").read_text() == "years of work"
     assert not list(tmp_path.glob(".ttinsys*"))
     # A file of somebody's beside ours: nothing is replaced.
     (out / "notes.txt").write_text("mine")
     refused = run(folder, "-o", out, "--force")
-    assert (refused.exit_code, "notes.txt" in refused.stderr) == (1, True)
+    assert (refused.exit_code, "notes.txt" in refused.stderr) == (3, True)
     assert (out / "notes.txt").read_text() == "mine"
 
 
@@ -132,7 +132,7 @@ def test_folder_that_holds_the_captures_is_never_replaced(
     before = sorted(tmp_path.rglob("*"))
     monkeypatch.chdir(tmp_path)
     refused = run(captures.relative_to(tmp_path), "-o", output, "--force")
-    assert refused.exit_code == 1
+    assert refused.exit_code == 3
     assert "which is read" in refused.stderr.splitlines()[-1]
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -150,7 +150,7 @@ def test_damaged_manifest_is_one_line(tmp_path: Path, manifest: str, said: str) 
     (tmp_path / "sweep.json").write_text(manifest)
     for command in (["reproduce", str(tmp_path), "-o", str(tmp_path / "out")], ["breakdown", str(tmp_path)]):
         done = CliRunner().invoke(main, command)
-        assert done.exit_code == 1
+        assert done.exit_code == 3
         assert len(done.stderr.splitlines()) == 1
         assert said in done.stderr or "holds no capture" in done.stderr
 
@@ -160,7 +160,7 @@ def test_captures_that_no_figure_has_a_use_for_make_no_page(tmp_path: Path) -> N
     TraceBuilder().write(tmp_path / "captures" / "empty.sqlite")
     (tmp_path / "captures" / "loop").symlink_to(tmp_path)
     done = run(tmp_path / "captures", "-o", tmp_path / "out")
-    assert (done.exit_code, len(done.stderr.splitlines())) == (1, 1)
+    assert (done.exit_code, len(done.stderr.splitlines())) == (3, 1)
     assert "none of the 1 captures says which model it is of" in done.stderr
     assert not (tmp_path / "out").exists()
 

@@ -1,40 +1,60 @@
 """Attribute every GPU kernel to the model layer that launched it.
 
     trace = ttinsys.load("run.sqlite")
-    ops = ttinsys.attribute(trace)
-    ops.group_by("path").agg(pl.col("duration_ns").sum()).collect()
+    ttinsys.breakdown(trace, by="role")
 
-`load` opens what Nsight Systems exports; `attribute` and `ranges` return `polars.LazyFrame`s, whose columns `OPS` and
-`RANGES` describe; `TraceError` is what a file that cannot serve raises.
+`load` opens what Nsight Systems exports. Every analysis is a function of opened traces that returns a
+`polars.DataFrame`: `dir(ttinsys)` lists them, `help(ttinsys.breakdown)` shows options and columns. `attribute` and
+`ranges` return `polars.LazyFrame`s, whose columns `OPS` and `RANGES` describe. `select` keeps a part of a trace, `plot`
+draws a table, `report` writes a page. `TraceError` is what a file that cannot serve raises.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    from parsers import TraceError, load
-    from ttinsys.attribution.attribute import OPS, attribute
-    from ttinsys.attribution.nvtx import RANGES, ranges
-
-__all__ = ["OPS", "RANGES", "TraceError", "__version__", "attribute", "load", "ranges"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "OPS": "ttinsys.attribution.attribute",
     "RANGES": "ttinsys.attribution.nvtx",
+    "Trace": "parsers",
     "TraceError": "parsers",
     "attribute": "ttinsys.attribution.attribute",
     "load": "parsers",
+    "plot": "ttinsys.pages.plot",
     "ranges": "ttinsys.attribution.nvtx",
+    "report": "ttinsys.pages.report",
+    "select": "ttinsys.attribution.select",
 }
+"""Module of each public name that is not an analysis."""
+
+
+def _analyses() -> list[str]:
+    """Names of the analyses, from their files: importing them would import Polars."""
+    from pkgutil import iter_modules
+
+    return [module.name for module in iter_modules([str(Path(__file__).with_name("analyses"))])]
 
 
 def __getattr__(name: str) -> Any:
     # Polars takes longer to import than `ttinsys --help` may take: names are fetched when first used.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    elif not name.startswith("_") and name in _analyses():
+        from ttinsys.runner.door import analysis_function
+
+        value = analysis_function(name)
+    else:
+        from parsers.errors import did_you_mean
+
+        known = [*_HOMES, *_analyses()]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{did_you_mean(name, known)}")
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted(["__version__", *_HOMES, *_analyses()])

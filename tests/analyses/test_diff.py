@@ -13,13 +13,13 @@ import parsers
 import ttinsys
 from tests.build import TraceBuilder
 from tests.labelled import Labelled
-from tests.shared import each_capture
+from tests.shared import each_capture, planned
 from ttinsys.analyses.diff import CHANGES, judge
 from ttinsys.cli import main
 from ttinsys.comparison.alignment import KEYS
 from ttinsys.comparison.noise import student
 from ttinsys.figures import draw_figure
-from ttinsys.runner.registry import find
+from ttinsys.runner.run import analyse
 from ttinsys.tables.needs import Lacking
 
 ATTENTION = "spatial_attention"
@@ -58,7 +58,7 @@ def after(**options: object) -> Labelled:
 
 
 def difference(folder: Path, *traces: TraceBuilder, **options: object) -> pl.DataFrame:
-    return find("diff").run(*(trace.load(folder) for trace in traces), **options).collect()
+    return planned("diff", *(trace.load(folder) for trace in traces), **options)
 
 
 def whole(frame: pl.DataFrame) -> dict[str, object]:
@@ -294,7 +294,7 @@ def test_every_change_has_a_meaning(tmp_path: Path) -> None:
 def test_every_division_adds_up_to_both_traces(capture: Path) -> None:
     traces = parsers.load(capture), parsers.load(capture)
     ops = ttinsys.attribute(traces[0]).select("duration_ns").collect()
-    frame = find("diff").run(*traces, by=tuple(KEYS)).collect()
+    frame = planned("diff", *traces, by=tuple(KEYS))
     for by in ("total", *KEYS):
         rows = frame.filter(pl.col("by") == by)
         for when in ("before", "after"):
@@ -303,4 +303,4 @@ def test_every_division_adds_up_to_both_traces(capture: Path) -> None:
     assert set(frame["change"]) <= {"same"}
     if ops.is_empty():
         with pytest.raises(Lacking, match="has no GPU activity"):
-            find("diff").checked(*traces)
+            analyse("diff", *traces)

@@ -51,7 +51,7 @@ _WHOLE = ("span", "busy", "sum")
 
 @analysis(
     returns=SPEEDUP,
-    options=(Option("pairs", bool, default=False, help="Traces are baseline, compared, baseline, compared, ..."),),
+    options=(Option("pairs", "Compare each second trace with the one before it."),),
     needs=(GPU_ACTIVITY,),
     across=True,
     least=2,

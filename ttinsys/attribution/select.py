@@ -130,3 +130,8 @@ def _mark(nested: pl.DataFrame, glob: str) -> pl.DataFrame:
     inside = sink(nested, nested["name"].is_in(matching).fill_null(value=False))
     around = lift(nested, inside.cast(pl.UInt32)) > 0
     return nested.select("range_id", inside.alias("inside"), around.alias("around"))
+
+
+def available(trace: Trace, selection: Selection) -> str:
+    """What a trace has where a selection leaves nothing of it."""
+    return f"{trace.path}: no GPU operation is left by the filters"
