@@ -16,7 +16,7 @@ from tests.build import TraceBuilder
 from tests.shared import each_capture
 from tests.test_attribution import programs
 from ttinsys.attribution.select import Selection, select
-from ttinsys.stats import report
+from ttinsys.stats import stats_report
 
 
 def two_layers() -> TraceBuilder:
@@ -81,7 +81,7 @@ def test_device_and_stream(tmp_path: Path) -> None:
 
 def test_reports_of_nsys_take_the_part_too(tmp_path: Path) -> None:
     part = select(two_layers().load(tmp_path), Selection(range="unet.conv", streams=(7,)))
-    assert report("cuda_gpu_kern_sum").build(part)["Name"].to_list() == ["conv"]
+    assert stats_report("cuda_gpu_kern_sum").build(part)["Name"].to_list() == ["conv"]
 
 
 selections = st.builds(

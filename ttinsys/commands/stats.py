@@ -36,9 +36,9 @@ def command(
     from ttinsys.attribution.select import select
     from ttinsys.render import emit_text
     from ttinsys.render.nsys import NSYS_TEXTS
-    from ttinsys.stats import report
+    from ttinsys.stats import stats_report
 
-    chosen = report(name)
+    chosen = stats_report(name)
     frames = []
     for path, trace in each(traces, nsys):
         missing = chosen.missing(trace)
