@@ -37,7 +37,7 @@ import polars as pl
 from parsers.schema import Column, Table
 from ttinsys.comparison.alignment import KEYS, PER, TOTAL, against_first, compared, traces_of
 from ttinsys.comparison.fairness import remarks, unfair
-from ttinsys.comparison.gate import BUDGET, CONFIDENCE, PERCENT, Budget, exceeded, slower
+from ttinsys.comparison.gate import Budget, exceeded, parse_budget, parse_confidence, parse_percent, slower
 from ttinsys.measures.options import Option
 from ttinsys.measures.sums import ratio
 from ttinsys.runner.registry import analysis
@@ -107,7 +107,7 @@ def judge(result: pl.DataFrame, *, fail_over: float | None = None, budget: Budge
     options=(
         Option("by", str, ("layer",), "What to align by; repeat it for several lists.", tuple(KEYS), multiple=True),
         Option("per", str, "trace", "Times of the whole trace, or of its mean step without what is outside.", PER),
-        Option("confidence", CONFIDENCE, 0.95, "How often mere noise is called noise (Welch's t-test)."),
+        Option("confidence", parse_confidence, 0.95, "How often mere noise is called noise (Welch's t-test)."),
     ),
     needs=(GPU_ACTIVITY,),
     across=True,
@@ -115,8 +115,10 @@ def judge(result: pl.DataFrame, *, fail_over: float | None = None, budget: Budge
     remarks=remarks,
     verdict=judge,
     judged_by=(
-        Option("fail_over", PERCENT, None, "Exit with 1 where it is slower by more than this, as 3%, and than noise."),
-        Option("budget", BUDGET, None, "Exit with 1 where a limit in this TOML file is exceeded."),
+        Option(
+            "fail_over", parse_percent, None, "Exit with 1 where it is slower by more than this, as 3%, and than noise."
+        ),
+        Option("budget", parse_budget, None, "Exit with 1 where a limit in this TOML file is exceeded."),
     ),
 )
 def diff(

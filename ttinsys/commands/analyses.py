@@ -107,7 +107,7 @@ def _own_options(options: tuple[Option, ...]) -> Callable[[Command], Command]:
             command = click.option(
                 flag,
                 option.name,
-                type=click.Choice(option.choices) if option.choices else option.type,
+                type=click.Choice(option.choices) if option.choices else _click_type(option.type),
                 is_flag=option.type is bool,
                 default=option.default,
                 multiple=option.multiple,
@@ -117,6 +117,26 @@ def _own_options(options: tuple[Option, ...]) -> Callable[[Command], Command]:
         return command
 
     return decorate
+
+
+class _Parsed(click.ParamType):  # type: ignore[type-arg]  # generic only in newer clicks
+    """Values that a plain function parses; click's own type for functions drops the text of their ValueError."""
+
+    def __init__(self, parse: Callable[[Any], Any]) -> None:
+        self.parse = parse
+        self.name = parse.__name__.removeprefix("parse_").upper()
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The parsed value."""
+        try:
+            return self.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _click_type(parse: Any) -> Any:
+    """`int`, `str` and the like as they are, any other function as a click type."""
+    return parse if isinstance(parse, type) else _Parsed(parse)
 
 
 def _help(analysis: Analysis) -> str:

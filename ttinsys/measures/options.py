@@ -12,7 +12,7 @@ class Option:
 
     Args:
         name: the parameter's name.
-        type: `int`, `float`, `str`, `bool`, or a `click.ParamType`.
+        type: `int`, `float`, `str`, `bool`, or a function that parses a text and raises ValueError with one line.
         default: its value where the person gives none.
         help: one line.
         choices: the values that it takes; empty: any.
