@@ -135,8 +135,8 @@ class _Parsed(click.ParamType):  # type: ignore[type-arg]  # generic only in new
 
 
 def _click_type(parse: Any) -> Any:
-    """`int`, `str` and the like as they are, any other function as a click type."""
-    return parse if isinstance(parse, type) else _Parsed(parse)
+    """Types, and click's own, as they are; any other function as a click type."""
+    return parse if isinstance(parse, type | click.ParamType) else _Parsed(parse)
 
 
 def _help(analysis: Analysis) -> str:
