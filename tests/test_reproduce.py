@@ -177,6 +177,23 @@ def test_sweeps_folder_stands_for_its_captures_in_every_command(folder: Path) ->
     assert done.stdout.count("spatial_conv") == 4
 
 
+def test_attribute_of_a_sweep_names_each_of_its_captures(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "ops.parquet"
+    done = CliRunner().invoke(main, ["attribute", str(folder), "-o", str(out)])
+    assert done.exit_code == 0, done.output
+    written = pl.read_parquet(out)
+    traces = written["trace"].unique(maintain_order=True).to_list()
+    assert len(traces) == 4
+    assert all(name.startswith(str(folder)) for name in traces)
+    assert [line.split(": ")[0] for line in done.stderr.splitlines()] == traces
+
+
+def test_attribute_of_one_trace_twice_gives_it_two_names(folder: Path, tmp_path: Path) -> None:
+    trace, out = str(captures_in(folder).traces["sd-512-sdpa.sqlite"].path), tmp_path / "ops.parquet"
+    assert CliRunner().invoke(main, ["attribute", trace, trace, "-o", str(out)]).exit_code == 0
+    assert pl.read_parquet(out)["trace"].unique(maintain_order=True).to_list() == [trace, f"{trace} (2)"]
+
+
 def test_manifest_names_files_of_its_own_folder_alone(folder: Path) -> None:
     said = json.loads((folder / "sweep.json").read_text())
     said["points"][0]["trace"] = "../../../etc/passwd"
