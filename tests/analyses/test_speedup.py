@@ -66,7 +66,7 @@ def test_pairs_have_each_their_own_baseline(tmp_path: Path) -> None:
     ]
     against_first = speedup(tmp_path, *traces)
     assert dict(against_first.drop_nulls("unfair").select("trace", "unfair").iter_rows()) == {
-        "2": "model two, not one", "3": "model two, not one",
+        "2": "model two (baseline: one)", "3": "model two (baseline: one)",
     }  # fmt: skip
     assert against_first.filter(pl.col("trace") == "3")["speedup"].null_count() == 10
     with pytest.raises(TraceError, match="3 are named"):

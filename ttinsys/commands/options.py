@@ -207,20 +207,6 @@ def captures(paths: Sequence[Path]) -> list[Path]:
     return [capture for path in paths for capture in (captures_of(path) if is_sweep(path) else [path])]
 
 
-def together(frames: Sequence[tuple[Path, pl.LazyFrame]], also: Sequence[pl.LazyFrame] = ()) -> list[pl.DataFrame]:
-    """Collect several traces' tables as one, and other plans in the same pass.
-
-    Returns:
-        The table, with a first column `trace` where there is more than one, and then what `also` gives.
-    """
-    import polars as pl
-
-    named = [frame for _, frame in frames]
-    if len(frames) > 1:
-        named = [frame.select(pl.lit(str(path)).alias("trace"), pl.all()) for path, frame in frames]
-    return collected([pl.concat(named), *also])
-
-
 def collected(plans: Sequence[pl.LazyFrame]) -> list[pl.DataFrame]:
     """Collect plans in one pass, so that what they share is read once."""
     import polars as pl
