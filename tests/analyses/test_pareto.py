@@ -60,6 +60,7 @@ def test_few_steps_are_scaled_to_the_steps_that_the_model_takes_by_default(tmp_p
         "full_steps": 12,
     }
     expected |= {"flops": 50, "images": 1, "fid": 7.88, "fid_of": "Muse 3B", "stands_for": "Muse", "front": True}
+    expected["checked"] = "read in the abstract"
     expected |= {"parameters": 878_152_771, "weight_bytes": 2 * 878_152_771, "peak_bytes": None, "simulated": False}
     assert {name: row[name] for name in expected} == expected
 
@@ -94,7 +95,7 @@ def test_several_runs_and_a_batch_are_told_per_picture(tmp_path: Path) -> None:
 def test_model_of_another_size_or_of_another_maker_has_no_quality(tmp_path: Path) -> None:
     for t in (run("muse", asked=2, steps=2, size="tiny"), run("mine", asked=2, steps=2)):
         row = one(tmp_path, t)
-        assert (row["fid"], row["parameters"], row["estimated_ns"], row["front"]) == (None,) * 4
+        assert (row["fid"], row["parameters"], row["estimated_ns"], row["front"], row["checked"]) == (None,) * 5
         assert row["busy_ns"] == 120
 
 
@@ -159,7 +160,7 @@ def test_every_published_distance_is_of_a_model_that_runs_here_and_says_where_it
     for name, quality in QUALITY.items():
         assert 0 < quality.fid < 100, name
         assert "arXiv 2" in quality.source, name
-        assert quality.of, name
+        assert quality.model, name
         assert quality.checked, name
         assert model(name).requests["full"].asked().keys() & {"steps", "tokens"}
 

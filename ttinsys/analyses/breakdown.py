@@ -16,7 +16,7 @@ from ttinsys.measures.attention_parts import with_parts
 from ttinsys.measures.dimensions import PROJECTIONS, Projections, component, role
 from ttinsys.measures.intervals import busy_by
 from ttinsys.measures.options import Option
-from ttinsys.measures.sums import ratio, share
+from ttinsys.measures.sums import percentile_95, ratio, share
 from ttinsys.runner.registry import analysis
 from ttinsys.tables.needs import GPU_ACTIVITY
 
@@ -35,7 +35,7 @@ BREAKDOWN = Table(
     Column("share", pl.Float64, "of the trace's GPU time added up", unit="ratio"),
     Column("relative", pl.Float64, "of the GPU time of the first trace; null where there is one trace", unit="ratio"),
     Column("median_ns", pl.Float64, "median duration", unit="ns"),
-    Column("p95_ns", pl.Float64, "duration that 95% do not exceed", unit="ns"),
+    Column("p95_ns", pl.Int64, "Shortest duration that at least 95% of the operations do not exceed.", unit="ns"),
     Column("max_ns", pl.Int64, "longest", unit="ns"),
     doc="one row per trace and value of what was asked `--by`; columns that were not asked for are null",
 )
@@ -88,7 +88,7 @@ def breakdown(
             pl.len().alias("instances"),
             duration.sum().alias("sum_ns"),
             duration.median().alias("median_ns"),
-            duration.quantile(0.95, "nearest").alias("p95_ns"),
+            percentile_95("duration_ns").alias("p95_ns"),
             duration.max().alias("max_ns"),
         )
         .join(busy_by(divided, keys), on=keys, nulls_equal=True, validate="1:1")

@@ -49,6 +49,7 @@ PARETO = Table(
     Column("stands_for", pl.String, "model of the study that it is or stands for"),
     Column("dataset", pl.String, "on what data"),
     Column("source", pl.String, "who reports it"),
+    Column("checked", pl.String, "How the number was verified."),
     Column("fid_of", pl.String, "whose FID it is"),
     doc="one row per trace",
 )  # fmt: skip
@@ -127,9 +128,10 @@ def _told(runs: pl.LazyFrame) -> pl.LazyFrame:
             "_full": [steps for steps, _ in full],
             "parameters": [parameters for _, parameters in full],
             "fid": [QUALITY[of.name].fid if of.name in QUALITY else None for of in known],
-            "fid_of": [QUALITY[of.name].of if of.name in QUALITY else None for of in known],
+            "fid_of": [QUALITY[of.name].model if of.name in QUALITY else None for of in known],
             "dataset": [QUALITY[of.name].dataset if of.name in QUALITY else None for of in known],
             "source": [QUALITY[of.name].source if of.name in QUALITY else None for of in known],
+            "checked": [QUALITY[of.name].checked if of.name in QUALITY else None for of in known],
             "size": "full",
         }
     )
