@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 
 
@@ -43,7 +42,7 @@ class MissingColumn(TraceError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of an error about an unknown name: `: did you mean 'layers'?`, or nothing where no known name is near.
+    """What stands behind an unknown name in an error: ` (did you mean 'layers'?)`, or nothing where no name is near.
 
     Args:
         name: what was asked for; upper and lower case are the same.
@@ -51,19 +50,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     by_folded = {candidate.casefold(): candidate for candidate in sorted(known)}
     near = difflib.get_close_matches(name.casefold(), by_folded, 1)
-    return f": did you mean {by_folded[near[0]]!r}?" if near else ""
+    return f" (did you mean {by_folded[near[0]]!r}?)" if near else ""
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The nearest of some names, to stand behind one that is unknown: ` (did you mean 'layers'?)`; empty where none is.
-
-    Args:
-        name: What was asked for.
-        known: What there is.
-    """
-    near = get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.6)
-    return f" (did you mean {near[0]!r}?)" if near else ""

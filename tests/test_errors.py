@@ -10,9 +10,9 @@ from parsers.errors import did_you_mean
 @pytest.mark.parametrize(
     ("name", "ending"),
     [
-        ("layer", ": did you mean 'layers'?"),
-        ("LAYERS", ": did you mean 'layers'?"),
-        ("roofline", ": did you mean 'roofline'?"),
+        ("layer", " (did you mean 'layers'?)"),
+        ("LAYERS", " (did you mean 'layers'?)"),
+        ("roofline", " (did you mean 'roofline'?)"),
         ("xyzzy", ""),
         ("", ""),
     ],

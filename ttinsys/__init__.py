@@ -12,7 +12,6 @@ draws a table, `report` writes a page. `TraceError` is what a file that cannot s
 from __future__ import annotations
 
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 __version__ = "0.1.0"
@@ -36,7 +35,7 @@ def _analyses() -> list[str]:
     """Names of the analyses, from their files: importing them would import Polars."""
     from pkgutil import iter_modules
 
-    return [module.name for module in iter_modules([str(Path(__file__).with_name("analyses"))])]
+    return [module.name for module in iter_modules(import_module("ttinsys.analyses").__path__)]
 
 
 def __getattr__(name: str) -> Any:

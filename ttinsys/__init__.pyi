@@ -83,7 +83,7 @@ def breakdown(
             share (ratio): of the trace's GPU time added up
             relative (ratio): of the GPU time of the first trace; null where there is one trace
             median_ns (ns): median duration
-            p95_ns (ns): duration that 95% do not exceed
+            p95_ns (ns): Shortest duration that at least 95% of the operations do not exceed.
             max_ns (ns): longest
     """
 
@@ -318,6 +318,7 @@ def pareto(
             stands_for: model of the study that it is or stands for
             dataset: on what data
             source: who reports it
+            checked: How the number was verified.
             fid_of: whose FID it is
     """
 

@@ -73,7 +73,7 @@ class AnalysisCommand(click.Command):
             (f"{column.name} [{column.unit}]" if column.unit else column.name, column.doc)
             for column in self.table.columns
         ]
-        with formatter.section(f"Columns, {self.table.doc}"):
+        with formatter.section(f"Columns, {self.table.doc}" if self.table.doc else "Columns"):
             formatter.write_dl(rows)
 
 

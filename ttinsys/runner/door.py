@@ -74,7 +74,8 @@ def docstring_of(analysis: Analysis) -> str:
         for column in analysis.returns.columns
     }
     parts = [first, prose, _section("Args", arguments)]
-    returned = _wrapped(f"A `polars.DataFrame`, {analysis.returns.doc}:", 4)
+    rows = f", {analysis.returns.doc}" if analysis.returns.doc else ""
+    returned = _wrapped(f"A `polars.DataFrame`{rows}:", 4)
     parts.append(_section(f"Returns:\n{returned}", columns, indent=8))
     return "\n\n".join(part for part in parts if part)
 
