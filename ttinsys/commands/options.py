@@ -110,7 +110,7 @@ def output_options(command: Command, formats: Sequence[str] = FORMATS) -> Comman
     @wraps(command)
     def wrapped(*args: Any, format: str | None, output: Path | None, force: bool, rows: int, **kwargs: Any) -> Any:
         chosen = format or _format_of(output, formats)
-        destination = Destination(chosen, output, force, rows)
+        destination = Destination(chosen, output, force, rows, announce=note)
         check(destination)
         return command(*args, destination=destination, **kwargs)
 
@@ -133,7 +133,7 @@ def file_options(command: Command) -> Command:
 
     @wraps(command)
     def wrapped(*args: Any, output: Path | None, force: bool, **kwargs: Any) -> Any:
-        destination = Destination("text", output, force)
+        destination = Destination("text", output, force, announce=note)
         check(destination)
         return command(*args, destination=destination, **kwargs)
 
@@ -160,7 +160,7 @@ def plot_option(command: Command) -> Command:
                 raise click.UsageError(f"--plot {plot}: name a file that ends in .{', .'.join(PICTURES)}")
             if destination.path is not None and realpath(plot) == realpath(destination.path):
                 raise click.UsageError(f"--plot {plot}: -o is the same file: give another name")
-            picture = Destination(suffix, plot, destination.force)
+            picture = Destination(suffix, plot, destination.force, announce=note)
             check(picture)
         return command(*args, plot=picture, destination=destination, **kwargs)
 
@@ -245,11 +245,18 @@ def _paragraph(block: str) -> str:
 
 
 def _format_of(output: Path | None, formats: Sequence[str]) -> str:
+    """The format that the suffix of a file names, among those of a command; the first without a suffix."""
     suffix = output.suffix.removeprefix(".").lower() if output else ""
-    suffix = SUFFIXES.get(suffix, suffix)
-    if suffix in FORMATS and suffix not in formats:
-        raise click.UsageError(f"{output}: there is no {suffix} of this: give --format {'|'.join(formats)}")
-    return suffix if suffix in formats else formats[0]
+    if not suffix:
+        return formats[0]
+    named = SUFFIXES.get(suffix, suffix)
+    if named in formats:
+        return named
+    if named in FORMATS:
+        raise click.UsageError(f"{output}: there is no {named} of this: give --format {'|'.join(formats)}")
+    suffixes = {name: suffix for suffix, name in SUFFIXES.items()}
+    known = ", ".join(f".{suffixes.get(name, name)}" for name in formats)
+    raise click.UsageError(f"{output}: .{suffix} names no format: end the name in {known}, or give --format")
 
 
 def _decorated(command: Command, *decorators: Callable[[Command], Command]) -> Command:

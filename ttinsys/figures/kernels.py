@@ -9,7 +9,8 @@ import polars as pl
 
 from ttinsys.figures.style import WIDTH, NothingToDraw, Picture, colours, configured, milliseconds, picture_per_trace
 from ttinsys.render import printable
-from ttinsys.render.grid import brief, ellipsized
+from ttinsys.render.grid import brief
+from ttinsys.render.names import ellipsized
 from ttinsys.tables.registry import distinct_names
 
 _MOST = 25

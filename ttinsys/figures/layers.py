@@ -7,7 +7,7 @@ import polars as pl
 
 from ttinsys.figures.style import WIDTH, NothingToDraw, Picture, colours, configured, picture_per_trace
 from ttinsys.render import printable
-from ttinsys.render.grid import ellipsized
+from ttinsys.render.names import ellipsized
 
 _MOST = 199
 """Layers drawn at most; what is left out below each, and at the top, is one box more."""

@@ -1,8 +1,9 @@
-"""An overview of a trace, for people and for programs."""
+"""The overview of a trace as text and as JSON."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -17,30 +18,37 @@ from ttinsys.tables.overview import Overview
 
 _UNITS = Table(
     "overview",
-    Column("sum_ns", pl.Int64, "durations added up", unit="ns"),
-    Column("memory_bytes", pl.Int64, "device memory", unit="B"),
+    Column("sum_ns", pl.Int64, "Sum of durations.", unit="ns"),
+    Column("memory_bytes", pl.Int64, "Device memory.", unit="B"),
 )
 
 
 def overview_json(seen: Sequence[Overview], _: Destination) -> str:
     """Overviews as a JSON list, with raw numbers."""
     listed = [{field.name: _plain(getattr(one, field.name)) for field in fields(one)} for one in seen]
-    return json.dumps(listed, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(listed, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def overview_text(seen: Sequence[Overview], destination: Destination) -> str:
-    """Overviews as a person reads them."""
+    """Overviews as text."""
     return "\n".join(_text(one, destination) for one in seen)
 
 
 OVERVIEW_TEXTS = {"table": overview_text, "json": overview_json}
-"""What makes each `--format`."""
+"""Functions that make the text of each `--format`."""
 
 
 def _plain(value: Any) -> Any:
+    """A value as JSON has it. What an annotated run says of itself may hold NaN, which JSON has not: it is null."""
     if isinstance(value, pl.DataFrame):
-        return value.to_dicts()
-    return value if isinstance(value, dict | tuple | int | None) else str(value)
+        return _plain(value.to_dicts())
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, int | str | None) else str(value)
 
 
 def _text(one: Overview, destination: Destination) -> str:
@@ -69,16 +77,17 @@ def _text(one: Overview, destination: Destination) -> str:
 
 
 def run_sentence(run: dict[str, object]) -> str:
-    """An annotated run in a line: its own words, in its own order."""
+    """An annotated run in a line: model, request and versions, as the run describes itself."""
     request = run.get("request")
-    asked = [f"{value} {name}" for name, value in request.items()] if isinstance(request, dict) else []
+    sizes = [f"{value} {name}" for name, value in request.items()] if isinstance(request, dict) else []
     rest = [f"{name} {value}" for name, value in run.items() if isinstance(value, str) and name != "model"]
     return "; ".join(
-        ["run of " + str(run.get("model", "a model")), *([", ".join(asked)] if asked else []), ", ".join(rest)]
+        ["run of " + str(run.get("model", "a model")), *([", ".join(sizes)] if sizes else []), ", ".join(rest)]
     )
 
 
 def _span(one: Overview) -> str:
     if one.start_ns is None or one.end_ns is None:
         return "no events"
-    return f"{(one.end_ns - one.start_ns) / 1e9:,.3f} s, from {one.start_ns / 1e9:,.3f} to {one.end_ns / 1e9:,.3f} s"
+    start, end = one.start_ns / 1e9, one.end_ns / 1e9
+    return f"{(one.end_ns - one.start_ns) / 1e9:,.3f} s, from {start:z,.3f} to {end:z,.3f} s"
