@@ -55,7 +55,7 @@ def test_python_in_the_readme_runs_within_and_outside_of_its_block(beside_sample
     assert len(expressions) >= 8
     assert (beside_samples / "report.html").stat().st_size > 100_000
     assert "spatial_conv" in printed.getvalue()
-    # The same lines on the synthetic sample, whose times are worked out by hand in sample_traces/README.md: 9 attentions
+    # On the synthetic sample, whose times sample_traces/README.md works out by hand, the same lines print 9 attentions
     # of the UNet, each of a fused core of 1400 ns and 4 projections of 400 ns.
     attributed = code[code.index("ops = ") : code.index("ranges = ")]
     names["trace"] = ttinsys.load(SYNTHETIC)

@@ -123,8 +123,8 @@ def _print(
         from ttinsys.figures import draw_figure, save_figure
 
         save_figure(draw_figure(analysis.name, frame), plot)
-    emit(frame.drop("trace", strict=False) if only_one else frame, destination, table=analysis.returns,
-         tree=analysis.tree)  # fmt: skip
+    shown = frame.drop("trace", strict=False) if only_one else frame
+    emit(shown, destination, table=analysis.returns, tree=analysis.tree, traces=[*result.coverage])
     for name, counts in result.coverage.items():
         filtered_away = why_empty is not None and counts.is_empty()
         note(why_empty(name) if filtered_away and why_empty else f"{name}: {coverage_sentence(counts)}")
