@@ -51,7 +51,7 @@ def load(path: str | Path, *, nsys: str | None = None) -> Trace:
         raise UnreadableTrace(path, f"a {kind} without any table of Nsight Systems", MAKE_ONE)
     sources = {name: source for name, table in TABLES.items() if (source := source_of(export, table))}
     frames = {name: read(export, table) for name, table in TABLES.items()}
-    return Trace(path=path, format=export.format, sources=sources, nsys_tables=tuple(export.tables), **frames)
+    return Trace(path=path, format=export.format, sources=sources, nsys_tables=tuple(export.tables), frames=frames)
 
 
 def _open(path: Path, nsys: str | None) -> Export:
