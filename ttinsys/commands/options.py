@@ -211,10 +211,13 @@ def each(paths: Sequence[Path], nsys: str | None, *, announce: bool = True) -> I
 
 
 def captures(paths: Sequence[Path]) -> list[Path]:
-    """The traces that arguments name: a sweep's folder stands for its captures."""
+    """The traces that arguments name: a folder stands for the traces in it, that of a sweep for its captures."""
+    from parsers.folder import traces_in
     from ttinsys.tables.sweeps import captures_of, is_sweep
 
-    return [capture for path in paths for capture in (captures_of(path) if is_sweep(path) else [path])]
+    return [
+        capture for path in paths for capture in (captures_of(path) if is_sweep(path) else traces_in(path) or [path])
+    ]
 
 
 def together(frames: Sequence[tuple[Path, pl.LazyFrame]], also: Sequence[pl.LazyFrame] = ()) -> list[pl.DataFrame]:
