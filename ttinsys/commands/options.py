@@ -56,7 +56,7 @@ class Window(click.ParamType):  # type: ignore[type-arg]  # generic only in newe
 
 
 def trace_arguments(command: Command) -> Command:
-    """TRACE..., and `--nsys`."""
+    """`TRACE...`, and `--nsys`."""
     return _decorated(
         command,
         click.argument("traces", metavar="TRACE...", nargs=-1, required=True, type=click.Path(path_type=Path)),
@@ -65,7 +65,7 @@ def trace_arguments(command: Command) -> Command:
 
 
 def selection_options(command: Command) -> Command:
-    """Filters, given to the command as one `selection`."""
+    """Filters, which the command gets as one `selection`."""
 
     @wraps(command)
     def wrapped(
@@ -75,11 +75,12 @@ def selection_options(command: Command) -> Command:
         time: tuple[int | None, int | None],
         device: tuple[int, ...],
         stream: tuple[int, ...],
+        pid: tuple[int, ...],
         **kwargs: Any,
     ) -> Any:
         from ttinsys.attribution.select import Selection
 
-        selection = Selection(domain, range_, *time, devices=device, streams=stream)
+        selection = Selection(domain, range_, *time, devices=device, streams=stream, pids=pid)
         return command(*args, selection=selection, **kwargs)
 
     return _decorated(
@@ -101,6 +102,7 @@ def selection_options(command: Command) -> Command:
         ),
         click.option("--device", multiple=True, type=int, metavar="N", help="Only this CUDA device; repeatable."),
         click.option("--stream", multiple=True, type=int, metavar="N", help="Only this CUDA stream; repeatable."),
+        click.option("--pid", multiple=True, type=int, metavar="N", help="Only GPU work of this process; repeatable."),
     )
 
 
@@ -181,7 +183,15 @@ def check(destination: Destination) -> None:
 
 
 def each(paths: Sequence[Path], nsys: str | None, *, announce: bool = True) -> Iterator[tuple[Path, Trace]]:
-    """Open traces one after the other, saying which on a terminal, and first of all whether a machine ran them."""
+    """Open traces one after the other.
+
+    On a terminal, the one that is read is shown.
+
+    Args:
+        paths: what arguments name; see `captures`.
+        nsys: the nsys that exports reports.
+        announce: whether to note of a simulated trace that it is one.
+    """
     import polars as pl
 
     import parsers
@@ -201,10 +211,13 @@ def each(paths: Sequence[Path], nsys: str | None, *, announce: bool = True) -> I
 
 
 def captures(paths: Sequence[Path]) -> list[Path]:
-    """The traces that arguments name: a sweep's folder stands for its captures."""
+    """The traces that arguments name: a folder stands for the traces in it, that of a sweep for its captures."""
+    from parsers.folder import traces_in
     from ttinsys.tables.sweeps import captures_of, is_sweep
 
-    return [capture for path in paths for capture in (captures_of(path) if is_sweep(path) else [path])]
+    return [
+        capture for path in paths for capture in (captures_of(path) if is_sweep(path) else traces_in(path) or [path])
+    ]
 
 
 def collected(plans: Sequence[pl.LazyFrame]) -> list[pl.DataFrame]:
