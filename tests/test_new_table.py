@@ -55,7 +55,7 @@ import polars as pl
 import parsers, parsers.tables
 parsers.tables.__path__.append(sys.argv[1])
 from tests.build import FORMATS, TraceBuilder
-from ttinsys.attribution.select import Selection, select
+from ttinsys.attribution.select import Selection, apply_selection
 from ttinsys.tables.overview import overview
 
 folder = Path(tempfile.mkdtemp(dir=sys.argv[1]))
@@ -89,7 +89,7 @@ def answer(folder: Path, code: str, **modules: str) -> Any:
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Any:
     code = """
 def starts(table, **filters):
-    return select(trace, Selection(**filters)).frames[table].collect()["start_ns"].to_list()
+    return apply_selection(trace, Selection(**filters)).frames[table].collect()["start_ns"].to_list()
 
 answer = {}
 for format in FORMATS:

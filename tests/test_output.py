@@ -26,7 +26,7 @@ from ttinsys import __version__
 from ttinsys.cli import main
 from ttinsys.render import Destination, OutputError, emit, emit_text
 from ttinsys.render.nsys import nsys_json, nsys_table
-from ttinsys.stats import report
+from ttinsys.stats import stats_report
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_traces" / "synthetic-stable-diffusion.sqlite"
 
@@ -148,7 +148,7 @@ def test_overview_of_a_trace_that_begins_before_the_capture_has_no_minus_zero(tm
 
 def test_tables_of_nsys_have_no_minus_zero() -> None:
     frame = pl.DataFrame({"Avg (ns)": [-0.0, 1.5], "Name": ["a", "b"]})
-    assert re.findall(r"-?\d\.\d", nsys_table(report("cuda_gpu_kern_sum"), frame)) == ["0.0", "1.5"]
+    assert re.findall(r"-?\d\.\d", nsys_table(stats_report("cuda_gpu_kern_sum"), frame)) == ["0.0", "1.5"]
 
 
 def strict(text: str) -> Any:
@@ -164,7 +164,13 @@ def test_json_has_null_for_what_is_no_number(tmp_path: Path) -> None:
     frame = pl.DataFrame({"share": [math.nan, math.inf, -math.inf, 0.5, None]})
     emit(frame, Destination("json", tmp_path / "o.json"))
     assert [row["share"] for row in strict((tmp_path / "o.json").read_text())] == [None, None, None, 0.5, None]
-    assert [row["share"] for row in strict(nsys_json(report("cuda_gpu_kern_sum"), frame))] == ["", "", "", 0.5, ""]
+    assert [row["share"] for row in strict(nsys_json(stats_report("cuda_gpu_kern_sum"), frame))] == [
+        "",
+        "",
+        "",
+        0.5,
+        "",
+    ]
 
 
 def test_info_has_null_for_what_a_run_says_that_is_no_number(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from parsers import Trace
 from tests.build import TraceBuilder
 from tests.shared import each_capture
 from tests.test_attribution import programs
-from ttinsys.attribution.select import Selection, available, select
+from ttinsys.attribution.availability import available
+from ttinsys.attribution.select import Selection, apply_selection
 from ttinsys.stats import stats_report
 
 
@@ -36,7 +37,7 @@ def two_layers() -> TraceBuilder:
 
 
 def kept(folder: Path, **selection: object) -> list[tuple[str, str | None]]:
-    part = select(two_layers().load(folder), Selection(**selection))  # type: ignore[arg-type]
+    part = apply_selection(two_layers().load(folder), Selection(**selection))  # type: ignore[arg-type]
     return ttinsys.attribute(part).select("kernel", "path").collect().rows()
 
 
@@ -63,7 +64,7 @@ def test_range_keeps_what_was_launched_inside_and_the_stack_around_it(tmp_path: 
 
 
 def test_range_drops_the_ranges_beside_it(tmp_path: Path) -> None:
-    part = select(two_layers().load(tmp_path), Selection(range="unet.conv"))
+    part = apply_selection(two_layers().load(tmp_path), Selection(range="unet.conv"))
     assert ttinsys.ranges(part).collect()["name"].to_list() == ["unet", "unet.conv", "gemm"]
 
 
@@ -86,12 +87,12 @@ def test_process_keeps_its_operations_and_all_calls_and_ranges(tmp_path: Path) -
     t.kernel(other, "theirs", launch=(10, 20), gpu=(600, 610))
     trace = t.load(tmp_path)
     for pid, left in ((20, ["theirs"]), (10, ["conv", "sgemm", "norm", "decode", "[CUDA memcpy Device-to-Host]"])):
-        part = select(trace, Selection(pids=(pid,)))
+        part = apply_selection(trace, Selection(pids=(pid,)))
         assert ttinsys.attribute(part).collect()["kernel"].to_list() == left
         # Five calls of process 10 and one of 20; four ranges and one.
         assert part.api_calls.select(pl.len()).collect().item() == 6
         assert ttinsys.ranges(part).select(pl.len()).collect().item() == 5
-    assert ttinsys.attribute(select(trace, Selection(pids=(10, 20)))).collect().height == 6
+    assert ttinsys.attribute(apply_selection(trace, Selection(pids=(10, 20)))).collect().height == 6
 
 
 # Kernels start at 100 and 110 ns on device 0, at 130 on device 1, at 400 on device 0; the copy starts at 500.
@@ -147,7 +148,7 @@ EMPTY = {
 @pytest.mark.parametrize(("selection", "sentence"), EMPTY.values(), ids=EMPTY)
 def test_filter_that_leaves_nothing_says_what_there_is(tmp_path: Path, selection: Selection, sentence: str) -> None:
     trace = two_layers().load(tmp_path)
-    assert ttinsys.attribute(select(trace, selection)).collect().is_empty()
+    assert ttinsys.attribute(apply_selection(trace, selection)).collect().is_empty()
     assert available(trace, selection) == sentence
 
 
@@ -186,7 +187,7 @@ def test_suggested_names_are_short_and_printable(tmp_path: Path) -> None:
 
 
 def test_reports_of_nsys_take_the_part_too(tmp_path: Path) -> None:
-    part = select(two_layers().load(tmp_path), Selection(range="unet.conv", streams=(7,)))
+    part = apply_selection(two_layers().load(tmp_path), Selection(range="unet.conv", streams=(7,)))
     assert stats_report("cuda_gpu_kern_sum").build(part)["Name"].to_list() == ["conv"]
 
 
@@ -220,7 +221,7 @@ def test_selecting_and_attributing_commute(
     tmp_path_factory: pytest.TempPathFactory, t: TraceBuilder, selection: Selection
 ) -> None:
     trace = t.load(tmp_path_factory.mktemp("trace"))
-    part = ttinsys.attribute(select(trace, selection)).collect()
+    part = ttinsys.attribute(apply_selection(trace, selection)).collect()
     # Where ranges cross, one that encloses nothing kept may go, and with it nothing of what is kept.
     assert part.equals(expected(trace, selection))
 
@@ -230,10 +231,10 @@ def test_windows_of_a_real_capture_add_up_to_the_whole(capture: Path) -> None:
     trace = parsers.load(capture)
     whole = ttinsys.attribute(trace).collect()
     if whole.is_empty():
-        assert ttinsys.attribute(select(trace, Selection(end_ns=0))).collect().is_empty()
+        assert ttinsys.attribute(apply_selection(trace, Selection(end_ns=0))).collect().is_empty()
         return
     middle = int(whole["start_ns"].median())  # type: ignore[arg-type]
-    parts = [select(trace, Selection(end_ns=middle)), select(trace, Selection(start_ns=middle))]
+    parts = [apply_selection(trace, Selection(end_ns=middle)), apply_selection(trace, Selection(start_ns=middle))]
     both = pl.concat([ttinsys.attribute(part).collect() for part in parts])
     by = ["kind", "start_ns", "device", "stream", "correlation_id", "pid"]
     assert both.sort(by).equals(whole.sort(by))

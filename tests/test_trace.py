@@ -10,7 +10,6 @@ import polars as pl
 import pytest
 
 import parsers
-from parsers import export
 from parsers.schema import Column, Table
 from parsers.tables import TABLES
 from tests.build import FORMATS, Format, TraceBuilder
@@ -172,6 +171,6 @@ def test_panic_while_casting_is_an_error_that_names_the_table(
     def panic(self: Table, rows: pl.DataFrame, by_alias: object, names: Sequence[str]) -> Iterator[pl.DataFrame]:
         raise pl.exceptions.PanicException("index out of bounds\nnote: run with RUST_BACKTRACE=1")
 
-    monkeypatch.setattr(export.Table, "conform", panic)
+    monkeypatch.setattr(Table, "conform", panic)
     with pytest.raises(parsers.UnreadableTrace, match="table CUPTI_ACTIVITY_KIND_KERNEL: index out of bounds: export"):
         trace.kernels.collect()

@@ -1,6 +1,6 @@
 """Parts of a trace: by device, stream, process, time, NVTX domain or range.
 
-    part = select(trace, Selection(streams=(7,), range="unet.down_blocks.*"))
+    part = ttinsys.select(trace, stream=7, range="unet.down_blocks.*")
 
 A selection makes a smaller trace, so every analysis and report takes it. Selecting and attributing commute: the
 operations that remain are attributed as in the whole trace, except that ranges of other domains are not there.
@@ -8,9 +8,8 @@ operations that remain are attributed as in the whole trace, except that ranges 
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import polars as pl
@@ -24,6 +23,7 @@ from ttinsys.attribution.identity import pid_of
 from ttinsys.attribution.launches import IDENTITY, api_calls, with_calls
 from ttinsys.attribution.nesting import innermost, lift, sink
 from ttinsys.attribution.nvtx import nestable_ranges, ranges
+from ttinsys.attribution.window import Window, parse_window
 
 DEFAULT_DOMAIN = "default"
 """The name by which NVTX's nameless default domain is selected."""
@@ -63,7 +63,40 @@ class NoSuchDomain(TraceError):
     """A domain that was asked for is not in the trace."""
 
 
-def select(trace: Trace, selection: Selection) -> Trace:
+def select(
+    trace: Trace,
+    *,
+    range: str | None = None,
+    time: str | Window | None = None,
+    device: int | Iterable[int] = (),
+    stream: int | Iterable[int] = (),
+    domain: str | Iterable[str] = (),
+    pid: int | Iterable[int] = (),
+) -> Trace:
+    """Keep a part of a trace: lazy, like the trace itself, and taken by every analysis.
+
+        ttinsys.select(trace, range="unet.down_blocks.*", time="1.5s/2s")
+
+    Args:
+        trace: An opened trace.
+        range: A glob: operations launched inside a range whose name, or any enclosing range's name, matches.
+        time: Operations that start on the GPU within it: `"1.5s/2s"`, or start and end in ns, None where open.
+        device: CUDA devices, one or several.
+        stream: CUDA streams.
+        domain: NVTX domains; `"default"` is the nameless one.
+        pid: Processes whose operations are kept; API calls and ranges of others stay.
+
+    Raises:
+        NoSuchDomain: None of the domains is in the trace; the error names those that are.
+        ValueError: `time` is no window.
+    """
+    start_ns, end_ns = parse_window(time) if isinstance(time, str) else time or (None, None)
+    domains = (domain,) if isinstance(domain, str) else tuple(domain)
+    devices, streams, pids = ((each,) if isinstance(each, int) else tuple(each) for each in (device, stream, pid))
+    return apply_selection(trace, Selection(domains, range, start_ns, end_ns, devices, streams, pids))
+
+
+def apply_selection(trace: Trace, selection: Selection) -> Trace:
     """The part of `trace` that `selection` keeps: lazy, like the trace itself.
 
     Filters apply to every table of activity on the GPU. A table without the column that a filter reads keeps no row.
@@ -83,128 +116,6 @@ def select(trace: Trace, selection: Selection) -> Trace:
     return trace if selection.range is None else _inside(trace, selection.range, [*on_gpu])
 
 
-def available(trace: Trace, selection: Selection) -> str:
-    """What a trace has where filters leave no GPU operation.
-
-    Args:
-        trace: the whole trace, before `select`.
-        selection: the filters.
-
-    Returns:
-        One sentence about the first filter that leaves nothing, without a full stop; empty where operations are left.
-
-    Raises:
-        NoSuchDomain: as `select`.
-    """
-    ops = pl.concat([trace.frames[name].select(_FILTERED) for name in OPERATIONS.values()]).collect()
-    if ops.is_empty():
-        return f"no GPU activity: {TABLES['kernels'].remedy}"
-    subject = "no GPU operation"
-    for noun, preposition, values in (
-        ("device", "on", selection.devices),
-        ("stream", "on", selection.streams),
-        ("process", "in", selection.pids),
-    ):
-        if values:
-            there = ops[noun].unique().drop_nulls().sort().to_list()
-            ops = ops.filter(pl.col(noun).is_in(values))
-            if ops.is_empty():
-                verb = "are" if len(there) > 1 else "is"
-                asked = f"{subject} is {preposition} {_listed(noun, values)}"
-                return f"{asked}: there {verb} {_listed(noun, there) or 'none'}"
-            subject += f" {preposition} {_listed(noun, values)}"
-    times = _times(selection)
-    if times:
-        starts, window = ops["start_ns"].drop_nulls().sort(), _window(selection)
-        if ops.filter(times).is_empty():
-            if starts.is_empty():
-                return f"{subject} starts {window}: no start is known"
-            extent = f"the first starts at {_seconds(starts[0])}, the last at {_seconds(starts[-1])}"
-            return f"{subject} starts {window}: {extent}"
-        subject += f" that starts {window}"
-    if selection.range is None:
-        return ""
-    part = select(trace, replace(selection, range=None))
-    return _range_there_is(part, selection.range, subject)
-
-
-def _range_there_is(part: Trace, glob: str, subject: str) -> str:
-    """As `available`, of a part that all filters but `glob` have made."""
-    inside = select(part, Selection(range=glob))
-    if attribute(inside).select(pl.len()).collect().item():
-        return ""
-    names = _by_count(nestable_ranges(part, ["name"]), "name")
-    if not names:
-        return f"no range has a name: {TABLES['nvtx_events'].remedy}"
-    if not any(fnmatchcase(name, glob) for name in names):
-        near = _nearest(glob, names)
-        hint = f"did you mean {_quoted(near)}?" if near else f"the most frequent names are {_quoted(names)}"
-        return f"no range is named {glob!r}: {hint}"
-    launching = _by_count(attribute(part), "range")
-    where = f"most are in {_quoted(launching)}" if launching else "none is in any range"
-    return f"{subject} was launched in a range named {glob!r}: {where}"
-
-
-def _by_count(frame: pl.LazyFrame, column: str) -> list[str]:
-    """The values of a column, the most frequent first."""
-    counts = frame.drop_nulls(column).group_by(column).agg(pl.len().alias("count"))
-    return counts.sort("count", column, descending=[True, False]).collect()[column].to_list()
-
-
-def _nearest(glob: str, names: Sequence[str]) -> list[str]:
-    """Names that contain the text of a glob, the shortest first, then names that are spelt alike."""
-    text = glob.strip("*?").casefold()
-    containing = sorted(
-        (name for name in names if text and text in name.casefold()), key=lambda name: (len(name), name)
-    )
-    folded = {name.casefold(): name for name in reversed(names[:_COMPARED])}
-    alike = [folded[name] for name in difflib.get_close_matches(text, folded, _SHOWN)]
-    return [*dict.fromkeys([*containing, *alike])]
-
-
-def _quoted(names: Sequence[str]) -> str:
-    return ", ".join(repr(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}...") for name in names[:_SHOWN])
-
-
-def _listed(noun: str, values: Sequence[int]) -> str:
-    """`device 0`, or `devices 0, 1 and 2`; nothing where there is none."""
-    if len(values) < 2:
-        return "".join(f"{noun} {value}" for value in values)
-    texts = [str(value) for value in values]
-    if len(texts) > _MOST:
-        texts = [*texts[:_MOST], f"{len(texts) - _MOST} more"]
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{plural} {', '.join(texts[:-1])} and {texts[-1]}"
-
-
-def _window(selection: Selection) -> str:
-    """The time of a selection, in words."""
-    start, end = selection.start_ns, selection.end_ns
-    if start is None or end is None:
-        return f"at {_seconds(start)} or later" if start is not None else f"before {_seconds(end or 0)}"
-    return f"from {_seconds(start)} to {_seconds(end)}"
-
-
-def _seconds(ns: int) -> str:
-    """A moment to the nanosecond, as `--time` takes it."""
-    whole, rest = divmod(abs(ns), 10**9)
-    return f"{'-' * (ns < 0)}{whole}.{rest:09}".rstrip("0").rstrip(".") + " s"
-
-
-_FILTERED = (
-    pl.col("device_id").alias("device"),
-    pl.col("stream_id").alias("stream"),
-    pid_of("global_pid").alias("process"),
-    pl.col("start_ns"),
-)
-_SHOWN, _LONGEST = 3, 80
-"""Names that an error shows, and characters of each."""
-_COMPARED = 2000
-"""Names that are compared letter by letter, which takes 10 ms for a thousand."""
-_MOST = 10
-"""Numbers that an error shows."""
-
-
 def _conditions(selection: Selection, table: Table) -> list[pl.Expr]:
     """What the rows of a table of activity on the GPU have to meet."""
     conditions = []
@@ -214,12 +125,12 @@ def _conditions(selection: Selection, table: Table) -> list[pl.Expr]:
         conditions.append(pl.col("stream_id").is_in(selection.streams))
     if selection.pids:
         conditions.append(pid_of("global_pid").is_in(selection.pids))
-    conditions += _times(selection)
+    conditions += start_conditions(selection)
     lacking = {root for condition in conditions for root in condition.meta.root_names()} - table.schema.keys()
     return [pl.lit(value=False)] if lacking else conditions
 
 
-def _times(selection: Selection) -> list[pl.Expr]:
+def start_conditions(selection: Selection) -> list[pl.Expr]:
     conditions = []
     if selection.start_ns is not None:
         conditions.append(pl.col("start_ns") >= selection.start_ns)
@@ -297,8 +208,3 @@ def _mark(nested: pl.DataFrame, glob: str) -> pl.DataFrame:
     inside = sink(nested, nested["name"].is_in(matching).fill_null(value=False))
     around = lift(nested, inside.cast(pl.UInt32)) > 0
     return nested.select("range_id", inside.alias("inside"), around.alias("around"))
-
-
-def available(trace: Trace, selection: Selection) -> str:
-    """What a trace has where a selection leaves nothing of it."""
-    return f"{trace.path}: no GPU operation is left by the filters"

@@ -81,7 +81,8 @@ def _tables(
     analysis: Analysis, paths: Sequence[Path], nsys: str | None, selection: Selection
 ) -> tuple[dict[str, Tables], Callable[[str], str] | None]:
     """The tables of each trace by its name, and for filtered traces what says why no operation is left of one."""
-    from ttinsys.attribution.select import available, select
+    from ttinsys.attribution.availability import available
+    from ttinsys.attribution.select import apply_selection
     from ttinsys.tables.registry import distinct_names, tables_of
 
     paths = captures(paths)
@@ -90,12 +91,12 @@ def _tables(
     opened = [trace for _, trace in each(paths, nsys)]
     names = distinct_names([str(trace.path) for trace in opened])
     tables: dict[str, Tables] = {
-        name: tables_of(select(trace, selection)) for name, trace in zip(names, opened, strict=True)
+        name: tables_of(apply_selection(trace, selection)) for name, trace in zip(names, opened, strict=True)
     }
     if not selection:
         return tables, None
     whole = dict(zip(names, opened, strict=True))
-    return tables, lambda name: available(whole[name], selection)
+    return tables, lambda name: f"{name}: {available(whole[name], selection)}"
 
 
 def _run(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from fractions import Fraction
 from functools import reduce, wraps
 from os.path import realpath
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ttinsys.attribution.window import Window, parse_window
 from ttinsys.render import FORMATS, PICTURES, SUFFIXES, Destination, OutputError, printable
 
 if TYPE_CHECKING:
@@ -23,36 +22,18 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 
-_UNITS = {"": 1, "ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
 
-
-class Window(click.ParamType):  # type: ignore[type-arg]  # generic only in newer clicks
-    """START/END in time since the capture began; either may be left out. Nanoseconds unless a unit is given."""
+class WindowType(click.ParamType):  # type: ignore[type-arg]  # generic only in newer clicks
+    """START/END, as `ttinsys.attribution.window` reads it."""
 
     name = "START/END"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int | None, int | None]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Window:
         """Two moments in ns, None where left out."""
-        start, slash, end = value.partition("/")
-        if not slash:
-            self.fail(f"{value!r} has no slash: give START/END, such as 1.5s/2s or /300ms", param, ctx)
-        window = (self._moment(start, param, ctx), self._moment(end, param, ctx))
-        if None not in window and window[0] >= window[1]:  # type: ignore[operator]
-            self.fail(f"{value!r} ends no later than it starts", param, ctx)
-        return window
-
-    def _moment(self, text: str, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
-        if not text.strip():
-            return None
-        match = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*(ns|us|ms|s|)\s*", text)
-        if match is None:
-            self.fail(f"{text!r} is not a time: give a number with ns, us, ms or s", param, ctx)
-        moment = round(Fraction(match[1]) * _UNITS[match[2]])
-        if abs(moment) >= 1 << 63:
-            self.fail(f"{text!r} is longer than any capture", param, ctx)
-        return moment
+        try:
+            return parse_window(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def trace_arguments(command: Command) -> Command:
@@ -72,7 +53,7 @@ def selection_options(command: Command) -> Command:
         *args: Any,
         domain: tuple[str, ...],
         range_: str | None,
-        time: tuple[int | None, int | None],
+        time: Window,
         device: tuple[int, ...],
         stream: tuple[int, ...],
         pid: tuple[int, ...],
@@ -96,7 +77,7 @@ def selection_options(command: Command) -> Command:
         ),
         click.option(
             "--time",
-            type=Window(),
+            type=WindowType(),
             default="/",
             help="Only operations that start on the GPU in [START, END): 1.5s/2s, /300ms.",
         ),

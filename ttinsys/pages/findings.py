@@ -13,7 +13,8 @@ from ttinsys.attribution.coverage import percent
 from ttinsys.attribution.labels import FAMILIES
 from ttinsys.measures.dimensions import family
 from ttinsys.pages.gather import Gathered
-from ttinsys.render.grid import brief, ellipsized
+from ttinsys.render.grid import brief
+from ttinsys.render.names import ellipsized
 
 
 def findings(gathered: Gathered, trace: str) -> list[str]:

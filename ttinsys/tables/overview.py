@@ -16,11 +16,12 @@ import polars as pl
 from parsers import Trace
 from parsers.tables import TABLES
 from ttinsys.attribution.attribute import attribute
+from ttinsys.attribution.availability import available
 from ttinsys.attribution.coverage import coverage
 from ttinsys.attribution.identity import pid_of, tid_of
 from ttinsys.attribution.labels import marks, run_descriptions, unread
 from ttinsys.attribution.nvtx import crossing, ranges
-from ttinsys.attribution.select import Selection, available, select
+from ttinsys.attribution.select import Selection, apply_selection
 
 SIMULATED = "SIMULATED"
 """Key of the export's own table by which a trace says that its times come from a model of a GPU."""
@@ -73,7 +74,7 @@ def overview(
         read: its `ops` and `ranges`, where they have been read already.
         selection: the part to look at; None is the whole.
     """
-    whole, trace = trace, select(trace, selection or Selection())
+    whole, trace = trace, apply_selection(trace, selection or Selection())
     read = read or {"ops": attribute(trace), "ranges": ranges(trace)}
     ops, nested = read["ops"].select(_USED).cache(), read["ranges"].cache()
     covered, operations, by_domain, elsewhere, span, backwards, export, gpus, threads, *rows = pl.collect_all(
