@@ -1,4 +1,4 @@
-"""What a trace has where filters leave nothing: nearest range names, devices, streams, processes, the extent in time."""
+"""What a trace has where filters leave nothing: nearest range names, devices, streams, processes, extent in time."""
 
 from __future__ import annotations
 

@@ -131,6 +131,7 @@ def _conditions(selection: Selection, table: Table) -> list[pl.Expr]:
 
 
 def start_conditions(selection: Selection) -> list[pl.Expr]:
+    """The conditions of a selection's time window on `start_ns`."""
     conditions = []
     if selection.start_ns is not None:
         conditions.append(pl.col("start_ns") >= selection.start_ns)
