@@ -229,13 +229,14 @@ def scale_of(frame: pl.DataFrame, name: str, units: Mapping[str, str | None]) ->
         # As floats: the least integer has no absolute value.
         frame[other].cast(pl.Float64).abs().max()
         for other in frame.columns
-        if units.get(other) == unit and other.endswith(_MOMENTS) == name.endswith(_MOMENTS)
+        if units.get(other) == unit and other.endswith(MOMENTS) == name.endswith(MOMENTS)
     ]
     greatest = max((peak for peak in alike if isinstance(peak, int | float)), default=0)
     return next(scale for least, scale in _SCALES[unit] if greatest >= least)
 
 
-_MOMENTS = ("start_ns", "end_ns")
+MOMENTS = ("start_ns", "end_ns")
+"""Ends of the names of columns that are times since the capture's start, not durations."""
 
 
 def _heading(name: str, unit: str | None, scale: Scale | None) -> str:
@@ -256,7 +257,7 @@ def _texts(values: pl.Series, unit: str | None, scale: Scale | None, *, whole_na
         return ["" if value is None else f"{value / divisor:z,.{digits}f}" for value in listed]
     if values.dtype.is_float():
         return ["" if value is None else f"{value:z,.2f}" for value in listed]
-    if values.dtype.is_integer() and values.name not in _IDENTIFIERS:
+    if values.dtype.is_integer() and values.name not in IDENTIFIERS:
         return ["" if value is None else f"{value:,}" for value in listed]
     texts = ["" if value is None else str(value) for value in listed]
     shortened = values.name == "kernel" and not whole_names
@@ -275,4 +276,5 @@ _NOISE = re.compile(
     r"|\((int|bool|unsigned long)\)(?=-?\d)"
 )
 
-_IDENTIFIERS = frozenset({"pid", "tid", "device", "context", "stream", "correlation_id", "range_id"})
+IDENTIFIERS = frozenset({"pid", "tid", "device", "context", "stream", "correlation_id", "range_id"})
+"""Integer columns that name something, and count nothing."""
