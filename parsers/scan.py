@@ -19,7 +19,7 @@ def lazy(schema: pl.Schema, read: Callable[[Sequence[str]], Iterator[pl.DataFram
     def source(
         with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _: int | None
     ) -> Iterator[pl.DataFrame]:
-        # A query of nothing but row numbers asks for no column, and a part without columns has no height.
+        # Where a query only counts rows, Polars 1 asks for no column, and a frame without columns has no rows.
         columns = schema.names() if with_columns is None else with_columns or schema.names()[:1]
         filtered_by = [] if predicate is None else predicate.meta.root_names()
         left = n_rows

@@ -74,7 +74,7 @@ def test_parameters_are_the_published_ones_of_every_component_of_every_model() -
 @pytest.mark.parametrize("name", _DEFAULTS)
 def test_defaults_are_those_of_the_class(name: str) -> None:
     pytest.importorskip("diffusers")
-    home = "annotate.models.phenaki_pipeline" if name == "MaskGitTransformer" else "diffusers"
+    home = "annotate.models.parts.phenaki" if name == "MaskGitTransformer" else "diffusers"
     parameters = inspect.signature(getattr(importlib.import_module(home), name).__init__).parameters
     assert {key: parameters[key].default for key in _DEFAULTS[name]} == _DEFAULTS[name]
 

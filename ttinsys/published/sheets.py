@@ -1,11 +1,17 @@
-"""What was published, of GPUs and of models: the one door through which the analysis sees the data of `annotate`.
+"""Published facts of GPUs and models: the one door through which the analysis sees the data of `annotate`.
 
 None of it is measured here; every entry names its source. Nothing imports torch.
 """
 
 from __future__ import annotations
 
-from annotate.gpus import GPUS, Gpu, known
-from annotate.models import MODELS, Model, model
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from annotate.gpus import GPUS, Gpu, known
+    from annotate.models import MODELS, Model, model
+else:
+    from ttinsys._annotate.gpus import GPUS, Gpu, known
+    from ttinsys._annotate.models import MODELS, Model, model
 
 __all__ = ["GPUS", "MODELS", "Gpu", "Model", "known", "model"]
