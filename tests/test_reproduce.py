@@ -140,7 +140,7 @@ def test_folder_that_holds_the_captures_is_never_replaced(
     ("manifest", "said"),
     [
         ("{", "not a manifest of annotate.sweep"),
-        ('{"format": 9, "points": []}', "of format 9, and 1 is read"),
+        ('{"format": 9, "points": []}', "has format 9, and this ttinsys reads 1"),
         ('{"format": 1, "points": [{"point": 3}]}', "not a manifest of annotate.sweep"),
         ('{"format": 1, "points": []}', "holds no trace"),
     ],

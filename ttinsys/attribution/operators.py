@@ -23,7 +23,7 @@ OPERATORS: dict[str, str] = {
     "layer_norm": "Layer normalization.",
     "rms_norm": "Root-mean-square normalization, also fused with a residual, a rotary embedding or a cast.",
     "batch_norm": "Batch normalization, and instance normalization that is computed by its kernels.",
-    "elementwise": "Each output element from the same element of the inputs: arithmetic, activation, fill, mask, rotary.",
+    "elementwise": "Each output element from the inputs' same element: arithmetic, activation, fill, mask, rotary.",
     "reduce": "Sum, mean, maximum, norm or argmax over an axis, and prefix scans.",
     "copy": "Movement of data without arithmetic: copy, cast, concatenate, transpose, change of layout, pad.",
     "index": "Reads or writes at computed positions: gather, scatter, index, embedding lookup, nonzero.",
