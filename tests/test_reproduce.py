@@ -249,7 +249,7 @@ def test_full_size_values_of_the_study_come_out_of_simulated_runs(tmp_path: Path
         for attention in ("eager", "sdpa"):
             (tmp_path / f"{name}-{attention}_pqtdir").symlink_to(simulated(name, attention))
     _, beside = reproduced(captures_in(tmp_path))
-    measured = {(each.claim.item, each.claim.says): each.measured for each in beside if each.measured}
+    measured = {each.claim.id: each.measured for each in beside if each.measured}
     # Computed from the definition of the models: 64 to 4,096 positions, and N/F over levels of 16 frames.
-    assert measured["figure-7", "largest over smallest length within one inference"].startswith("64 times")
-    assert measured["figure-11", "FLOPs of spatial over those of temporal attention"].startswith("17.5 in the core")
+    assert measured["figure-7/length-ratio/stable-diffusion"].startswith("64 times")
+    assert measured["figure-11/flops-ratio"].startswith("17.5 in the core")
