@@ -88,4 +88,4 @@ def _nearest(path: Path) -> str:
         ]
     except OSError:
         return MAKE_ONE
-    return did_you_mean(path.name, names).removeprefix(": ") or MAKE_ONE
+    return did_you_mean(path.name, names).strip(" ()") or MAKE_ONE
