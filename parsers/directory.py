@@ -12,6 +12,7 @@ import polars as pl
 
 from parsers.errors import UnreadableTrace
 from parsers.export import REMEDY, Reader
+from parsers.memory import refuse_too_large
 from parsers.schema import ROWID, Column
 
 T = TypeVar("T")
@@ -83,11 +84,20 @@ class ParquetDirectory(Directory):
 
     @staticmethod
     def _open(file: Path, names: Sequence[str]) -> pl.LazyFrame:
-        return _parquet(file, ROWID if ROWID in names else None)
+        table = _parquet(file)
+        # The number of rows stands in the metadata: nothing is decoded for it.
+        refuse_too_large(file, table.collect_schema(), names, rows=table.select(pl.len()).collect().item())
+        return _parquet(file, ROWID) if ROWID in names else table
 
 
 class ArrowDirectory(Directory):
-    """A directory of TABLE.arrow files, each an Arrow IPC stream: it has no index, so a table is read whole."""
+    """A directory of TABLE.arrow files, each an Arrow IPC stream.
+
+    Polars reads a stream from its beginning to its end and keeps only the columns asked for: five columns of a million
+    rows take 0.11 s and 48 MB. pyarrow takes 0.02 s of a mapped file, but 0.2 s to be imported, and has to check what
+    it read. So `ttinsys stats -r nvtx_kern_sum` of a million kernels costs 0.98 s and 570 MB through Polars, 1.04 s and
+    660 MB through pyarrow.
+    """
 
     format = "arrowdir"
     suffix = ".arrow"
