@@ -113,8 +113,10 @@ def _limits(path: str | Path, name: str, table: Any) -> Iterator[Limit]:
                 raise BudgetError(f"{path}: {where}.{kind}: unknown: give {', '.join(LIMITS)}")
             most = parse_ratio(value) if kind == "slowdown" else _time(value)
             if most is None:
-                what = "a ratio" if kind == "slowdown" else "a time"
-                raise BudgetError(f"{path}: {where}.{kind}: {value!r} is not {what}: give {LIMITS[kind]} or the like")
+                expected = "a ratio" if kind == "slowdown" else "a time"
+                raise BudgetError(
+                    f"{path}: {where}.{kind}: {value!r} is not {expected}: give {LIMITS[kind]} or the like"
+                )
             yield Limit(name, key, kind, most)
 
 
@@ -196,6 +198,7 @@ def slower(result: pl.DataFrame, allowed: float) -> list[str]:
 def _excess(row: dict[str, Any], allowed: float) -> str | None:
     """By how much a row is slower, where that is more than allowed and more than its noise band; else None."""
     before, delta = row["before_ns"], row["delta_ns"]
+    # An unknown noise band excuses no slowdown.
     if delta <= (row["noise_ns"] or 0) or delta <= allowed * before:
         return None
     slower_by = f"slower by {100 * delta / before:.1f}%" if before else "slower"

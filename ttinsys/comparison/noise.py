@@ -32,6 +32,7 @@ def noise(confidence: float) -> pl.Expr:
         by_freedom = {value: student(confidence, int(value)) for value in values.unique().drop_nulls()}
         return values.replace_strict(by_freedom, default=None, return_dtype=pl.Float64)
 
+    # 0 / 0 where no time varies: the band is 0 with any t. The least degree of freedom that a t exists for is 1.
     t = freedom.fill_nan(1).floor().clip(1, _NORMAL).map_batches(quantiles, return_dtype=pl.Float64)
     # A band that exceeds an Int64 is null, as if it were unknown.
     return (t * both.sqrt()).ceil().cast(pl.Int64, strict=False)

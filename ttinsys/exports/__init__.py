@@ -50,6 +50,7 @@ def captured(name: str, trace: Trace, columns: Sequence[str]) -> Capture:
         trace: an opened trace, filtered or not.
         columns: columns of `OPS` to collect; those that tell how an operation was attributed are added.
     """
+    # Imported here, so that the command line reads EXPORTS without loading polars.
     import polars as pl
 
     from ttinsys.attribution.attribute import attribute

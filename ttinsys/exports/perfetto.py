@@ -23,6 +23,7 @@ from ttinsys.exports.timeline import CALL, EVENT, TIMELINE_COLUMNS, Rows, gpus, 
 COLUMNS = TIMELINE_COLUMNS
 
 _ROWS_AT_ONCE = 200_000
+"""Rows that are converted to JSON text at a time, which bounds the memory."""
 
 
 def writer(captures: Sequence[Capture], *, flows: bool = False, cut: bool = False) -> Callable[[IO[bytes]], None]:

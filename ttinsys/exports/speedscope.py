@@ -37,6 +37,7 @@ def writer(captures: Sequence[Capture]) -> Callable[[IO[bytes]], None]:
         "shared": {"frames": [{"name": name} for name in numbered.numbers]},
     }
 
+    # Profiles are JSON text already, made by Polars: they are appended to the head without parsing them again.
     def write(file: IO[bytes]) -> None:
         file.write(json.dumps(head).removesuffix("}").encode() + b', "profiles": [')
         file.write(",\n".join(profiles).encode())

@@ -129,18 +129,18 @@ def _layers(ops: pl.DataFrame, ranges: pl.DataFrame) -> pl.DataFrame:
     index = ops.select("range_id").join(ranges.select("range_id", "index"), on="range_id", how="left",
                                         maintain_order="left")["index"]  # fmt: skip
     parents = extended(ranges["parent"].fill_null(none), none)
-    at = ops.select(
+    neighbours = ops.select(
         "row", "start_ns", "end_ns", "duration_ns", pl.col("start_ns").shift(-1).over("row").alias("next_ns")
     ).with_columns(index.alias("index"), pl.int_range(pl.len()).alias("position"))
     levels = extended(ranges["depth"], None).gather(index.fill_null(none))
     holder = index.fill_null(none)
-    runs_of_levels = [_runs(at.clear(), 0)]
+    runs_of_levels = [_runs(neighbours.clear(), 0)]
     for level in range(deepest(ranges), -1, -1):
-        here = (levels == level).fill_null(value=False)
-        runs_of_levels.append(_runs(at.with_columns(holder.alias("index")).filter(here), level))
+        of_level = (levels == level).fill_null(value=False)
+        runs_of_levels.append(_runs(neighbours.with_columns(holder.alias("index")).filter(of_level), level))
         # Operations of this level belong to the parent of their range on the next level.
-        holder = parents.gather(holder).zip_with(here, holder)
-        levels = levels - here.cast(pl.UInt32) if level else levels
+        holder = parents.gather(holder).zip_with(of_level, holder)
+        levels = levels - of_level.cast(pl.UInt32) if level else levels
     runs = pl.concat(runs_of_levels).sort(
         "start_ns", "end_ns", "level", descending=[False, True, False], maintain_order=True
     )
@@ -194,17 +194,18 @@ def threads(
     crossing = crossing.sort("global_tid", "start_ns", "end_ns")
     # Lane 0 of a thread holds all that nests; only intervals that cross need lanes of their own.
     crossing_lanes = lanes(crossing.rename({"global_tid": "row"})) + 1
-    both = pl.concat(
+    slices = pl.concat(
         [nested.with_columns(pl.lit(0, pl.UInt32).alias("lane")), crossing.with_columns(crossing_lanes.alias("lane"))]
     )
-    last_lanes = both.group_by("global_tid").agg(pl.col("lane").max()).sort("global_tid")
+    last_lanes = slices.group_by("global_tid").agg(pl.col("lane").max()).sort("global_tid")
     lane_rows = _thread_rows(capture, last_lanes, rows, prefix)
-    placed = both.join(lane_rows, on=["global_tid", "lane"], how="left", maintain_order="left")
+    placed = slices.join(lane_rows, on=["global_tid", "lane"], how="left", maintain_order="left")
     placed = placed.sort("start_ns", "end_ns", descending=[False, True], maintain_order=True)
     calls = placed.filter(pl.col("cat") == "api").select(
         pid_of("global_tid").alias("pid"), tid_of("global_tid").alias("tid"), pl.col("start_ns").alias("api_start_ns"),
         "process", "thread",
     )  # fmt: skip
+    # Of nested calls that begin at the same time, the outer one comes first.
     return placed.select(EVENT), calls.unique(CALL, keep="first")
 
 
@@ -240,10 +241,10 @@ def _cpu_intervals(capture: Capture, within: tuple[int, int] | None) -> pl.DataF
         "role",
         pl.lit(None, pl.Int64).alias("correlation_id"),
     )
-    both = pl.concat([ranges, calls]).drop_nulls(["global_tid", "start_ns"])
+    intervals = pl.concat([ranges, calls]).drop_nulls(["global_tid", "start_ns"])
     if within is not None:
-        both = both.filter(pl.col("end_ns") >= within[0], pl.col("start_ns") <= within[1])
-    return both.select(
+        intervals = intervals.filter(pl.col("end_ns") >= within[0], pl.col("start_ns") <= within[1])
+    return intervals.select(
         pl.exclude("domain", "role", "correlation_id"), pl.struct("domain", "role", "correlation_id").alias("args")
     )
 

@@ -63,6 +63,7 @@ class Captures:
         Returns:
             Names of traces.
         """
+        # Models that are not ours come last.
         order = {name: number for number, name in enumerate(MODELS)}
         preferred = [
             self._preferred(runs.filter(pl.col("attention").is_in(attention)), attention)

@@ -40,6 +40,7 @@ def write(
             written.
         TraceError: the captures have the data for none of the figures and tables.
     """
+    # Checked before the work, which takes minutes, and again when the folder is written.
     inputs = [captures.folder, *(trace.path for trace in captures.traces.values()), *captures.profiles]
     check_folder(folder, force=force, inputs=inputs)
     results, beside = reproduced(captures, say)
@@ -124,6 +125,7 @@ def _evidence(id: str, number: int, each: Evidence, folder: Path) -> str:
     title = ": ".join(part for part in (each.label, each.view.heading) if part) or name
     if frame.is_empty():
         return lacking
+    # Titles hold names from traces: only letters and digits of them reach a file name.
     stem = re.sub("[^a-z0-9]+", "-", f"{id} {number:02d} {title}".lower()).strip("-")
     (folder / "tables").mkdir(exist_ok=True)
     frame.write_csv(folder / "tables" / f"{stem}.csv")
