@@ -133,7 +133,7 @@ def test_trace_that_shows_less_work_does_not_win(tmp_path: Path, other: TraceBui
     assert whole(frame)["unfair"] == reason
     assert frame["speedup"].null_count() == frame.height
     assert not set(frame["change"]) & {"faster", "slower", "noise", "unknown"}
-    assert judge(frame, fail_over=10.0) == [f"1 cannot be compared with the baseline: {reason}"]
+    assert judge(frame, fail_over=10.0) == [f"1 is not comparable with the baseline: {reason}"]
     assert judge(frame) == []
 
 
