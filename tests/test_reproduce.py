@@ -160,7 +160,7 @@ def test_captures_that_no_figure_has_a_use_for_make_no_page(tmp_path: Path) -> N
     (tmp_path / "captures" / "loop").symlink_to(tmp_path)
     done = run(tmp_path / "captures", "-o", tmp_path / "out")
     assert (done.exit_code, len(done.stderr.splitlines())) == (3, 1)
-    assert "none of the 1 captures says which model it is of" in done.stderr
+    assert "none of the 1 captures says which model it ran" in done.stderr
     assert not (tmp_path / "out").exists()
 
 

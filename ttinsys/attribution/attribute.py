@@ -113,6 +113,7 @@ def _attributed(trace: Trace, wanted: set[str]) -> pl.DataFrame:
     by_range = not wanted.isdisjoint(_FROM_RANGE)
     operations = _operations(trace)
     if by_range or not wanted.isdisjoint(_FROM_CALL):
+        # The joins need these whatever is wanted: identity for the call, thread and time for the range.
         used |= {*IDENTITY, "global_tid", "api_start_ns", "graph_node_id"}
         calls = _some(api_calls(trace), used)
         ops = _launched(*pl.collect_all([_some(operations, used).with_row_index("_row"), calls]))
@@ -153,6 +154,7 @@ def _operations(trace: Trace) -> pl.LazyFrame:
         ).drop("copy_kind"),
         "memset": trace.memsets.with_columns(pl.lit("[CUDA memset]").alias("_label")),
         "graph": trace.graph_launches.with_columns(
+            # pl.format is null where an argument is null, and an operation must have a name.
             pl.format("[CUDA graph {}]", pl.col("graph_id").fill_null(-1)).alias("_label")
         ).drop("graph_exec_id"),
     }
@@ -165,6 +167,7 @@ def _launched(operations: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
     Two calls may carry the correlation ID of one operation: the one that begins first counts.
     """
     ops = with_calls(operations, calls)
+    # The rare case: the join has added rows, and `_row` puts the others back in order.
     if ops.height > operations.height:
         ops = ops.sort("api_start_ns", nulls_last=True).unique("_row", keep="first").sort("_row")
     process = process_of("global_tid").alias("global_pid")
@@ -175,9 +178,10 @@ def _launched(operations: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
 def _in_ranges(trace: Trace, ops: pl.DataFrame, wanted: set[str]) -> pl.DataFrame:
     """Add the columns of the innermost range and of the innermost annotated range, and `_how` they were found."""
     own = ["range_id", "name", "depth", "domain", *({"path"} & wanted)]
+    # Labels cost a pass over all marks, and most callers want none.
     labels = LABEL_NAMES if not wanted.isdisjoint(_FROM_MODULE) else ()
     nested = ranges(trace).select("start_ns", "end_ns", "global_tid", "parent", *own, *labels).collect()
-    at = innermost(nested, ops["global_tid"], ops["api_start_ns"])
+    range_index = innermost(nested, ops["global_tid"], ops["api_start_ns"])
     how = pl.repeat("launch", ops.height, dtype=pl.String, eager=True)
     if trace.has("graph_nodes"):
         captured = ops.select("global_pid", "graph_node_id").join(
@@ -186,21 +190,21 @@ def _in_ranges(trace: Trace, ops: pl.DataFrame, wanted: set[str]) -> pl.DataFram
             how="left",
             maintain_order="left",
         )
-        captured_at = innermost(nested, captured["capture_tid"], captured["capture_ns"])
-        how = how.set(captured_at.is_not_null(), "graph_capture")
-        at = captured_at.zip_with(captured_at.is_not_null(), at)
+        capture_index = innermost(nested, captured["capture_tid"], captured["capture_ns"])
+        how = how.set(capture_index.is_not_null(), "graph_capture")
+        range_index = capture_index.zip_with(capture_index.is_not_null(), range_index)
     # A null index gives a row of nulls, so the name of a range without text must not be filled there.
-    name = pl.when(at.is_not_null()).then(pl.col("name").fill_null(UNNAMED)).alias("name")
-    of_ranges = nested.select(own)[at].with_columns(name)
+    name = pl.when(range_index.is_not_null()).then(pl.col("name").fill_null(UNNAMED)).alias("name")
+    of_ranges = nested.select(own)[range_index].with_columns(name)
     ops = ops.hstack(of_ranges.rename({"name": "range"})).with_columns(how.alias("_how"))
-    return ops.hstack(_in_modules(nested, at)) if labels else ops
+    return ops.hstack(_in_modules(nested, range_index)) if labels else ops
 
 
-def _in_modules(nested: pl.DataFrame, at: pl.Series) -> pl.DataFrame:
+def _in_modules(nested: pl.DataFrame, range_index: pl.Series) -> pl.DataFrame:
     """Columns of the innermost annotated range; the innermost range itself may be one that a library opened in it."""
     position = pl.int_range(nested.height, dtype=pl.UInt32, eager=True)
     module = inherited(nested, position.zip_with(nested["role"].is_not_null(), pl.Series([None], dtype=pl.UInt32)))
-    holder = extended(module, None).gather(at.fill_null(nested.height))
+    holder = extended(module, None).gather(range_index.fill_null(nested.height))
     return nested.select(pl.col("name").alias("module"), pl.col("range_id").alias("module_id"), *LABEL_NAMES)[holder]
 
 
@@ -240,6 +244,7 @@ def _output() -> dict[str, pl.Expr]:
         # cudaLaunchKernel_v7000 and cudaLaunchKernel_v11060 are one function to a reader.
         "api": pl.col("_api").str.replace(r"_v\d+$", ""),
         "api_duration_ns": pl.col("api_end_ns") - pl.col("api_start_ns"),
+        # A kernel can start before its launch call returns: then it did not wait in a queue.
         "queue_ns": pl.when(waited >= 0).then(waited),
         "attributed_by": reason,
     }

@@ -17,6 +17,7 @@ def coverage(ops: pl.LazyFrame) -> pl.LazyFrame:
     return (
         ops.group_by("attributed_by", pl.col("range_id").is_not_null().alias("attributed"))
         .agg(pl.len().alias("ops"), pl.col("duration_ns").sum().alias("sum_ns"))
+        # By name too: groups come in any order, and output must be the same at every run.
         .sort("sum_ns", "attributed_by", descending=[True, False])
     )
 

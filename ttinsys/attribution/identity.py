@@ -20,6 +20,7 @@ def process_of(global_tid: str) -> pl.Expr:
 
 def pid_of(global_id: str) -> pl.Expr:
     """Process ID of the operating system, from a global ID of a process or thread."""
+    # IDs whose top bit is set are negative as Int64: floor division shifts them right, and the mask drops the sign.
     return (pl.col(global_id) // (1 << BITS)) & _MASK
 
 

@@ -170,6 +170,7 @@ def unread(marks_of_trace: pl.DataFrame) -> list[str]:
 
 def _modules(marks_of_trace: pl.DataFrame) -> pl.DataFrame:
     """Labels of modules: one row per process, domain and name; of several marks for one name the last counts."""
+    # A module is described once per process or capture: each distinct text is parsed once.
     texts = marks_of_trace.select("text").unique(maintain_order=True)
     rows = [
         (
@@ -214,6 +215,6 @@ def _calls(marks_of_trace: pl.DataFrame, nested: pl.DataFrame) -> pl.Series:
     """Number of the call of each range: its payload, or the payload of a `call` mark directly inside it."""
     call = nested["payload_int64"]
     call_marks = marks_of_trace.filter(pl.col("text") == labels.CALL_TEXT)
-    at = innermost(nested, call_marks["global_tid"], call_marks["start_ns"])
-    known = at.is_not_null()
-    return call.scatter(at.filter(known), call_marks["value"].filter(known))
+    range_index = innermost(nested, call_marks["global_tid"], call_marks["start_ns"])
+    known = range_index.is_not_null()
+    return call.scatter(range_index.filter(known), call_marks["value"].filter(known))

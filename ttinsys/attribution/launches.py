@@ -69,10 +69,12 @@ def _of_process(calls: pl.DataFrame, process: int) -> pl.DataFrame:
 def _positions(wanted: pl.Series, ids: pl.Series) -> pl.Series | None:
     """Position in `ids` of each wanted ID, null where it is absent; None if the IDs are sparse, null or repeated."""
     first, last = ids.min(), ids.max()
+    # Beyond 8 entries per ID, filling the array costs more than the hash join that it replaces.
     if not isinstance(first, int) or not isinstance(last, int) or last - first >= 8 * ids.len() or ids.has_nulls():
         return None
     positions = pl.int_range(ids.len(), dtype=pl.UInt32, eager=True)
     position_of = pl.repeat(None, last - first + 1, dtype=pl.UInt32, eager=True).scatter(ids - first, positions)
+    # Of repeated IDs one overwrites the others, so some do not find their own position again.
     if not (position_of.gather(ids - first) == positions).all():
         return None
     return position_of.gather((wanted - first).set(~wanted.is_between(first, last), None))

@@ -54,23 +54,23 @@ def innermost(nested: pl.DataFrame, threads: pl.Series, moments: pl.Series) -> p
         `index` of the range (UInt32), in the order of `threads`; null where none is open.
     """
     none = nested.height
-    at = pl.repeat(none, threads.len(), dtype=pl.UInt32, eager=True)
+    candidates = pl.repeat(none, threads.len(), dtype=pl.UInt32, eager=True)
     for thread, first, length in thread_runs(nested).iter_rows():
-        here = (threads == thread).arg_true()
+        queries = (threads == thread).arg_true()
         starts = nested["start_ns"].slice(first, length)
-        opened = starts.search_sorted(moments.gather(here), side="right").cast(pl.Int64)
+        opened = starts.search_sorted(moments.gather(queries), side="right").cast(pl.Int64)
         latest = (opened + (first - 1)).set(opened == 0, none).cast(pl.UInt32)
-        at = at.scatter(here, latest)
+        candidates = candidates.scatter(queries, latest)
     ends = extended(nested["end_ns"].fill_null(FOREVER), FOREVER)
     parents = extended(nested["parent"].fill_null(none), none)
     # The last range to open may have closed since: climb to its parents until one is still open.
-    at = at.set(moments.is_null(), none)
-    unsure = (at != none).arg_true()
+    candidates = candidates.set(moments.is_null(), none)
+    unsure = (candidates != none).arg_true()
     while not unsure.is_empty():
-        holder = at.gather(unsure)
+        holder = candidates.gather(unsure)
         unsure = unsure.filter((holder != none) & (ends.gather(holder) <= moments.gather(unsure)))
-        at = at.scatter(unsure, parents.gather(at.gather(unsure)))
-    return at.set(at == none, None)
+        candidates = candidates.scatter(unsure, parents.gather(candidates.gather(unsure)))
+    return candidates.set(candidates == none, None)
 
 
 def calls_inside(ranges: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
@@ -88,7 +88,7 @@ def calls_inside(ranges: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
     repeated = pl.exclude("global_tid", "start_ns", "end_ns")
     pairs = [ranges.clear().select(repeated, pl.lit(0, pl.UInt32).alias("call"))]
     for thread, first, length in thread_runs(calls).iter_rows():
-        here = ranges.filter(pl.col("global_tid") == thread)
+        on_thread = ranges.filter(pl.col("global_tid") == thread)
         starts, ends = calls["api_start_ns"].slice(first, length), calls["api_end_ns"].slice(first, length)
         # Calls that begin inside a range are neighbours in the sorted column, so two binary searches find them. Where
         # no call ends after a later one does, the same holds for calls that end inside it; else ends are compared.
@@ -97,7 +97,7 @@ def calls_inside(ranges: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
         high = pl.lit(ends if orderly else starts).search_sorted(pl.col("end_ns"), side="right")
         inside = (
             # As expressions, not series: Polars evaluates several expressions in parallel.
-            here.select(
+            on_thread.select(
                 repeated, (low + first).cast(pl.UInt32).alias("low"), (high + first).cast(pl.UInt32).alias("high")
             )
             .filter(pl.col("low") < pl.col("high"))
@@ -172,13 +172,13 @@ def lift(nested: pl.DataFrame, values: pl.Series) -> pl.Series:
     index = pl.int_range(nested.height, dtype=pl.UInt32, eager=True)
     frame = nested.select("parent", "depth").with_columns(index.alias("index"))
     for level in range(deepest(nested), 0, -1):
-        here = frame.filter(pl.col("depth") == level)
-        above = (
-            here.select("parent", totals.gather(here["index"]).alias("total"))
+        of_level = frame.filter(pl.col("depth") == level)
+        of_parents = (
+            of_level.select("parent", totals.gather(of_level["index"]).alias("total"))
             .group_by("parent")
             .agg(pl.col("total").sum())
         )
-        totals = totals.scatter(above["parent"], totals.gather(above["parent"]) + above["total"])
+        totals = totals.scatter(of_parents["parent"], totals.gather(of_parents["parent"]) + of_parents["total"])
     return totals
 
 

@@ -100,6 +100,7 @@ def crossing(trace: Trace) -> pl.LazyFrame:
     return _named(trace).filter(_ENDS_ELSEWHERE)
 
 
+# A null end thread means that the range closes on its own thread, or never.
 _ENDS_ELSEWHERE = (pl.col("end_global_tid") != pl.col("global_tid")).fill_null(value=False)
 
 
@@ -157,6 +158,7 @@ def _with_domains(opened: pl.DataFrame, domains: pl.DataFrame) -> pl.DataFrame:
     latest = domains.select("start_ns", *identity, pl.col("name").alias("_latest"))
     return (
         opened.sort("start_ns")
+        # Both are sorted; within `by` groups Polars cannot check that, and would warn.
         .join_asof(latest, on="start_ns", by=identity, check_sortedness=False)
         .join(first, on=identity, how="left", maintain_order="left")
         .with_columns(pl.coalesce("_latest", "_first").alias("domain"))

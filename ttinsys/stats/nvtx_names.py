@@ -28,6 +28,7 @@ def styled(trace: Trace, ids: Sequence[str] = ()) -> pl.LazyFrame:
     columns = [*ids, "global_tid", "start_ns", "end_ns"]
     return nestable_ranges(trace, [*columns, "domain", "name", "kind"]).select(
         *columns,
+        # concat_str is null where the domain is.
         pl.when(pl.col("domain").is_null()).then("name").otherwise(full).alias("name"),
         style.alias(STYLE),
     )

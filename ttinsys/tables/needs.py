@@ -43,6 +43,7 @@ def present(need: Need, tables: Mapping[str, pl.LazyFrame]) -> pl.LazyFrame:
         need: what is needed.
         tables: the tables of the trace, by name.
     """
+    # Aggregates such as any() are null over a table without rows.
     return tables[need.table].select(need.present.fill_null(value=False))
 
 
