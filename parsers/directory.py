@@ -1,4 +1,4 @@
-"""`nsys export --type parquetdir` and `--type arrowdir`: one file per table."""
+"""`nsys export --type parquetdir` and `--type arrowdir`: a directory with one file per table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Directory:
     """A directory of files TABLE + `suffix`.
 
     Raises:
-        UnreadableTrace: one of them is damaged.
+        UnreadableTrace: a file is damaged.
     """
 
     format: str
@@ -37,12 +37,12 @@ class Directory:
 
     @classmethod
     def made(cls, path: Path) -> bool:
-        """Whether a directory has any such file."""
+        """Whether a directory holds such files."""
         return any(map(cls._is_table, path.iterdir()))
 
     @classmethod
     def _is_table(cls, file: Path) -> bool:
-        # macOS puts files of its own beside those that it unpacks, under the same names after a dot.
+        # macOS adds files of its own to those that it unpacks, under the same names with a dot before.
         return file.suffix == cls.suffix and not file.name.startswith(".")
 
     def reader(self, source: str, wanted: Mapping[str, Column]) -> Reader:
@@ -55,7 +55,7 @@ class Directory:
         return partial(self._read, source)
 
     def _read(self, source: str, names: Sequence[str]) -> Iterator[pl.DataFrame]:
-        # Read here and not in the plan of the person's query: so what is wrong with a file is told with its name.
+        # Collected here and not in the plan of the query, so that an error names the file.
         yield _checked(self._file(source), lambda file: self._open(file, names).select(names).collect())
 
     def _file(self, source: str) -> Path:
@@ -69,7 +69,7 @@ class Directory:
     @staticmethod
     @abstractmethod
     def _open(file: Path, names: Sequence[str]) -> pl.LazyFrame:
-        """At least the columns `names` of a file, the row number among them if it is."""
+        """At least the columns `names` of a file, which may include the row number."""
 
 
 class ParquetDirectory(Directory):
@@ -117,12 +117,12 @@ class ArrowDirectory(Directory):
 
 
 def _parquet(file: Path, row_index_name: str | None = None) -> pl.LazyFrame:
-    """A file, whatever characters its path has."""
+    """Scan a file, whatever characters its path has."""
     return pl.scan_parquet(file, row_index_name=row_index_name, row_index_offset=1, glob=False, hive_partitioning=False)
 
 
 def _serves(have: pl.DataType, column: Column) -> bool:
-    """Whether values of type `have` can be those of `column`: nsys changes widths and signs, and never the kind."""
+    """Whether values of type `have` can be those of `column`: nsys changes widths and signs, never the kind."""
     if column.dtype == pl.String:
         return have in {pl.String, pl.Binary, pl.Null}
     if column.dtype == pl.Float64:
@@ -131,9 +131,9 @@ def _serves(have: pl.DataType, column: Column) -> bool:
 
 
 def _checked(file: Path, read: Callable[[Path], T]) -> T:
-    """`read(file)`, its failures in one line."""
+    """`read(file)`, with its errors as `UnreadableTrace`."""
     if file.exists() and not file.is_file():
-        # A pipe of this name would be waited for.
+        # Opening a pipe would wait for a writer.
         raise UnreadableTrace(file, "not a file", REMEDY)
     try:
         return read(file)
