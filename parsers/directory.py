@@ -11,10 +11,10 @@ from typing import TypeVar
 import polars as pl
 
 from parsers.errors import UnreadableTrace
-from parsers.scan import lazy
+from parsers.export import REMEDY, Reader
+from parsers.memory import refuse_too_large
 from parsers.schema import ROWID, Column
 
-REMEDY = "export the report again with `nsys export`"
 T = TypeVar("T")
 
 
@@ -45,14 +45,14 @@ class Directory:
         # macOS puts files of its own beside those that it unpacks, under the same names after a dot.
         return file.suffix == cls.suffix and not file.name.startswith(".")
 
-    def scan(self, source: str, wanted: Mapping[str, Column]) -> pl.LazyFrame:
-        """See `Export.scan`."""
+    def reader(self, source: str, wanted: Mapping[str, Column]) -> Reader:
+        """See `Export.reader`."""
         have = {ROWID: pl.UInt32(), **self._schemas[source]}
         for name, column in wanted.items():
             if not _serves(have[name], column):
                 problem = f"column {name} is {have[name]}, not {column.dtype}"
                 raise UnreadableTrace(self._file(source), problem, REMEDY)
-        return lazy(pl.Schema({name: have[name] for name in wanted}), partial(self._read, source))
+        return partial(self._read, source)
 
     def _read(self, source: str, names: Sequence[str]) -> Iterator[pl.DataFrame]:
         # Read here and not in the plan of the person's query: so what is wrong with a file is told with its name.
@@ -84,11 +84,20 @@ class ParquetDirectory(Directory):
 
     @staticmethod
     def _open(file: Path, names: Sequence[str]) -> pl.LazyFrame:
-        return _parquet(file, ROWID if ROWID in names else None)
+        table = _parquet(file)
+        # The number of rows stands in the metadata: nothing is decoded for it.
+        refuse_too_large(file, table.collect_schema(), names, rows=table.select(pl.len()).collect().item())
+        return _parquet(file, ROWID) if ROWID in names else table
 
 
 class ArrowDirectory(Directory):
-    """A directory of TABLE.arrow files, each an Arrow IPC stream: it has no index, so a table is read whole."""
+    """A directory of TABLE.arrow files, each an Arrow IPC stream.
+
+    Polars reads a stream from its beginning to its end and keeps only the columns asked for: five columns of a million
+    rows take 0.11 s and 48 MB. pyarrow takes 0.02 s of a mapped file, but 0.2 s to be imported, and has to check what
+    it read. So `ttinsys stats -r nvtx_kern_sum` of a million kernels costs 0.98 s and 570 MB through Polars, 1.04 s and
+    660 MB through pyarrow.
+    """
 
     format = "arrowdir"
     suffix = ".arrow"

@@ -1,4 +1,4 @@
-"""Write a trace for another viewer: Perfetto, speedscope, or a flame graph.
+"""Export a trace to another viewer: Perfetto, speedscope, or a flame graph.
 
 ttinsys export run.sqlite --to perfetto -o run.perfetto.json
 ttinsys export run.sqlite --to perfetto --flows --time 1s/1.2s -o run.json
@@ -31,18 +31,19 @@ if TYPE_CHECKING:
     "to",
     type=click.Choice(EXPORTS),
     required=True,
-    help="perfetto: a timeline, JSON of trace events. speedscope: its own JSON. collapsed: a line of text per stack.",
+    help="perfetto: a timeline, as trace-event JSON. speedscope: its own JSON. collapsed: one line of text per stack.",
 )
-@click.option("--flows", is_flag=True, help="For perfetto: draw an arrow from each launch to what it launched.")
+@click.option("--flows", is_flag=True, help="For perfetto: draw an arrow from each launch to its operation.")
 @selection_options
 @file_options
 def command(
     traces: tuple[Path, ...], nsys: str | None, selection: Selection, destination: Destination, *, to: str, flows: bool
 ) -> None:
     """See the module."""
+    from parsers import TraceError
     from ttinsys.attribution.coverage import coverage, coverage_sentence
-    from ttinsys.attribution.select import select
-    from ttinsys.exports import backwards, captured
+    from ttinsys.attribution.select import apply_selection
+    from ttinsys.exports import backwards, captured, nothing_to_export
     from ttinsys.render import write_to
     from ttinsys.tables.registry import distinct_names
 
@@ -52,16 +53,17 @@ def command(
         writer = partial(writer, flows=flows, cut=bool(selection))
     elif flows:
         raise click.UsageError(f"--flows: {to} has no arrows: give --to perfetto")
-    opened = [(path, select(trace, selection)) for path, trace in each(traces, nsys)]
+    opened = [(path, apply_selection(trace, selection)) for path, trace in each(traces, nsys)]
     names = distinct_names([str(path) for path, _ in opened])
     with progress(f"exporting to {to}"):
         captures = [captured(name, trace, module.COLUMNS) for name, (_, trace) in zip(names, opened, strict=True)]
+        # Of several ranks one may have been idle: its threads still belong on the timeline.
+        if all(capture.ops.is_empty() for capture in captures):
+            raise TraceError(nothing_to_export(names[0], filtered=bool(selection)))
         write_to(destination, writer(captures))
     for capture in captures:
         counts = coverage(capture.ops.lazy()).collect()
         note(f"{capture.name}: {coverage_sentence(counts, filtered=bool(selection))}")
         negative, lost = backwards(capture)
         if negative:
-            note(
-                f"{capture.name}: {negative:,} operations end before they start: here they take no time, not {lost} ns"
-            )
+            note(f"{capture.name}: {negative:,} operations end before they start: exported with 0 ns, not {lost} ns")

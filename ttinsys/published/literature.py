@@ -1,7 +1,7 @@
-"""What papers report of the quality of models: Fréchet distances, and where each stands. None is measured here.
+"""Quality of models as papers report it: Fréchet inception distances, each with its source. Nothing here is measured.
 
-A distance holds for the model, the sizes and the sampler of its paper. What runs here may be a stand-in for that model,
-and weights may be random: `of` says whose distance it is. Distances on different data are not comparable.
+A distance holds for one model with the sizes and the sampler of its paper; `model` names it. The model that runs here
+may stand in for that one, and its weights may be random. Distances on different data are not comparable.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ class Quality:
     """A published Fréchet inception distance.
 
     Args:
-        fid: the distance; less is better.
-        dataset: on which it was taken, and how.
-        of: the model that has it.
-        source: the paper, and where in it.
+        fid: the distance; lower is better.
+        dataset: the data on which it was computed, and the protocol.
+        model: the model that reached it.
+        source: the paper, and the place in it.
         checked: how the number was verified for this file.
     """
 
     fid: float
     dataset: str
-    of: str
+    model: str
     source: str
     checked: str
 
@@ -38,9 +38,9 @@ QUALITY: dict[str, Quality] = {
     "stable-diffusion": Quality(
         9.62,
         COCO,
-        "Stable Diffusion 1.5, as others measured it",
-        "Kang et al., Scaling up GANs for Text-to-Image Synthesis (GigaGAN), arXiv 2303.05511, table 2; its makers "
-        "gave none: Rombach et al., arXiv 2112.10752, table 2, has 12.63 for an older model (LDM-KL-8-G)",
+        "Stable Diffusion 1.5, measured by others",
+        "Kang et al., Scaling up GANs for Text-to-Image Synthesis (GigaGAN), arXiv 2303.05511, table 2; the authors "
+        "of Stable Diffusion report 12.63 for an older model (Rombach et al., arXiv 2112.10752, table 2)",
         "from memory of both papers; 12.63: " + _SURVEY,
     ),
     "imagen": Quality(
@@ -48,15 +48,15 @@ QUALITY: dict[str, Quality] = {
         COCO,
         "Imagen",
         "Saharia et al., Photorealistic Text-to-Image Diffusion Models with Deep Language Understanding, "
-        "arXiv 2205.11487, abstract and table 1; the model card of DeepFloyd IF, which runs here, says 6.66",
-        "abstract of the paper and model card, read",
+        "arXiv 2205.11487, abstract and table 1; the model card of DeepFloyd IF, which runs here, reports 6.66",
+        "read in the abstract of the paper and in the model card",
     ),
     "muse": Quality(
         7.88,
         COCO,
         "Muse 3B",
         "Chang et al., Muse: Text-To-Image Generation via Masked Generative Transformers, arXiv 2301.00704, abstract",
-        "abstract, read",
+        "read in the abstract",
     ),
     "parti": Quality(
         7.23,
@@ -64,14 +64,14 @@ QUALITY: dict[str, Quality] = {
         "Parti 20B",
         "Yu et al., Scaling Autoregressive Models for Content-Rich Text-to-Image Generation (Parti), arXiv 2206.10789, "
         "abstract",
-        "abstract, read",
+        "read in the abstract",
     ),
     "parti-3b": Quality(
         8.10,
         COCO,
         "Parti 3B",
         "Yu et al., Scaling Autoregressive Models for Content-Rich Text-to-Image Generation (Parti), arXiv 2206.10789, "
-        "where it compares sizes of the model",
+        "in its comparison of model sizes",
         "from memory of the paper",
     ),
     "make-a-video": Quality(
@@ -79,7 +79,7 @@ QUALITY: dict[str, Quality] = {
         VTT,
         "Make-A-Video",
         "Singer et al., Make-A-Video: Text-to-Video Generation without Text-Video Data, arXiv 2209.14792, table 1; the "
-        "report of ModelScope, which runs here, says 11.09 (Wang et al., arXiv 2308.06571)",
+        "report of ModelScope, which runs here, reports 11.09 (Wang et al., arXiv 2308.06571)",
         "13.17 from memory of the paper; 11.09 as Papers with Code lists it",
     ),
     "phenaki": Quality(
@@ -99,4 +99,4 @@ QUALITY: dict[str, Quality] = {
         "from memory of the paper",
     ),
 }
-"""By model of `annotate.models`. Those that are absent have no distance that one source stands for."""
+"""Quality by model of `annotate.models`. A model is absent where no single source reports its distance."""
