@@ -60,12 +60,12 @@ def python(site: Path, *arguments: str, cwd: Path | None = None) -> subprocess.C
 
 def assert_analysis_goes_on(site: Path, cwd: Path | None = None) -> None:
     """Labels, data sheets of GPUs and all models are read."""
-    roles = python(site, "-m", "ttinsys.cli", "breakdown", str(SAMPLE), "--format", "csv", cwd=cwd)
+    roles = python(site, "-m", "ttinsys", "breakdown", str(SAMPLE), "--format", "csv", cwd=cwd)
     assert (roles.returncode, roles.stdout.count("\n")) == (0, 14), roles.stderr
     assert "spatial_attention," in roles.stdout
-    ceilings = python(site, "-m", "ttinsys.cli", "roofline", str(SAMPLE), "--by", "model", "--format", "csv", cwd=cwd)
+    ceilings = python(site, "-m", "ttinsys", "roofline", str(SAMPLE), "--by", "model", "--format", "csv", cwd=cwd)
     assert ceilings.returncode == 0, ceilings.stderr
-    models = python(site, "-m", "ttinsys.cli", "taxonomy", "--format", "csv", cwd=cwd)
+    models = python(site, "-m", "ttinsys", "taxonomy", "--format", "csv", cwd=cwd)
     assert models.returncode == 0, models.stderr
     assert "wan-14b," in models.stdout
 
