@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 
 import click
 
-from annotate.errors import AnnotateError
+from annotate.errors import FAILED, AnnotateError
+from annotate.installation import problem
 from annotate.labels import LEVELS
 from annotate.models import Model, Request
 
@@ -63,8 +64,13 @@ def say(text: str) -> None:
 
 
 def main(command: click.Command) -> NoReturn:
-    """Run a command; errors are one line on standard error, and status 1."""
-    # Libraries say on import what concerns training, or packages that nothing here needs.
+    """Run a command and exit: 0 done, 2 wrong usage, 3 where the run or its output failed.
+
+    An error of this package is one line on standard error; any other is a bug, and stays a traceback.
+    """
+    if wrong := problem():
+        _fail(wrong, FAILED)
+    # Libraries print on import what concerns training, or packages that nothing here needs.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -73,14 +79,17 @@ def main(command: click.Command) -> NoReturn:
     except AnnotateError as error:
         if os.environ.get("TTINSYS_DEBUG"):
             raise
-        say(f"Error: {error}")
-        sys.exit(1)
+        _fail(str(error), error.status)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in _EXTRA:
             raise
-        say(f"Error: {error.name} is not installed: pip install 'ttinsys[annotate]'")
-        sys.exit(1)
+        _fail(f"{error.name} is not installed: pip install 'ttinsys[annotate]'", FAILED)
     sys.exit(0)
+
+
+def _fail(line: str, status: int) -> NoReturn:
+    say(f"Error: {line}")
+    sys.exit(status)
 
 
 _EXTRA = frozenset({"torch", "diffusers", "transformers", "nvtx", "accelerate", "tokenizers"})

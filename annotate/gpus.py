@@ -8,11 +8,10 @@ All rates are dense (without sparsity) and at boost clock; a multiply-add is two
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from annotate.errors import UnknownModel
+from .errors import UnknownModel, unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +98,7 @@ def gpu(key: str) -> Gpu:
         UnknownModel: none has that key.
     """
     if key.lower() not in GPUS:
-        near = difflib.get_close_matches(key.lower(), GPUS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(GPUS)}"
-        raise UnknownModel(f"no GPU {key}: {hint}")
+        raise UnknownModel(unknown("GPU", key, GPUS))
     return GPUS[key.lower()]
 
 

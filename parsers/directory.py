@@ -11,10 +11,9 @@ from typing import TypeVar
 import polars as pl
 
 from parsers.errors import UnreadableTrace
-from parsers.scan import lazy
+from parsers.export import REMEDY, Reader
 from parsers.schema import ROWID, Column
 
-REMEDY = "export the report again with `nsys export`"
 T = TypeVar("T")
 
 
@@ -45,14 +44,14 @@ class Directory:
         # macOS puts files of its own beside those that it unpacks, under the same names after a dot.
         return file.suffix == cls.suffix and not file.name.startswith(".")
 
-    def scan(self, source: str, wanted: Mapping[str, Column]) -> pl.LazyFrame:
-        """See `Export.scan`."""
+    def reader(self, source: str, wanted: Mapping[str, Column]) -> Reader:
+        """See `Export.reader`."""
         have = {ROWID: pl.UInt32(), **self._schemas[source]}
         for name, column in wanted.items():
             if not _serves(have[name], column):
                 problem = f"column {name} is {have[name]}, not {column.dtype}"
                 raise UnreadableTrace(self._file(source), problem, REMEDY)
-        return lazy(pl.Schema({name: have[name] for name in wanted}), partial(self._read, source))
+        return partial(self._read, source)
 
     def _read(self, source: str, names: Sequence[str]) -> Iterator[pl.DataFrame]:
         # Read here and not in the plan of the person's query: so what is wrong with a file is told with its name.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -38,6 +39,18 @@ class MissingColumn(TraceError):
             f"{path}: table {table} has no column {column}: it has {', '.join(present) or 'none'}; "
             "export the report again with nsys 2022.1 or newer"
         )
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What stands behind an unknown name in an error: ` (did you mean 'layers'?)`, or nothing where no name is near.
+
+    Args:
+        name: what was asked for; upper and lower case are the same.
+        known: the names that there are. Their order does not matter.
+    """
+    by_folded = {candidate.casefold(): candidate for candidate in sorted(known)}
+    near = difflib.get_close_matches(name.casefold(), by_folded, 1)
+    return f" (did you mean {by_folded[near[0]]!r}?)" if near else ""
 
 
 def _one_line(text: str) -> str:

@@ -4,6 +4,7 @@ Names, order, types and NOT NULL are those of nsys 2023.4 (export schema 3.7.2),
 2023.4.4 creates every table in SQLite, Parquet and Arrow, with two exceptions. CUPTI_ACTIVITY_KIND_GRAPH_TRACE is as
 nsys 2024.6 exports it: 2023.4 cannot trace whole graphs. CUDA_GRAPH_NODE_EVENTS is as the user guide of 2024 lists it;
 until then its rows were in CUDA_GRAPH_EVENTS. Their widths in Arrow are taken from the columns of the same names.
+Of other tables, `columns_of` knows what `parsers.tables` declares.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
+
+from parsers.schema import ROWID, Column
+from parsers.tables import TABLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +263,26 @@ _EXPORT_INFO: Final = {
     "EXPORT_SCHEMA_VERSION_MINOR": "7",
     "EXPORT_SCHEMA_VERSION_MICRO": "2",
 }
+
+
+def columns_of(table: str) -> tuple[NsysColumn, ...]:
+    """The columns of an nsys table, in nsys's order where that is known, else in the order of our declaration.
+
+    Raises:
+        ValueError: neither `NSYS_TABLES` nor `parsers.tables` has the table.
+    """
+    if table in NSYS_TABLES:
+        return NSYS_TABLES[table]
+    declared = [column for known in TABLES.values() if table in known.sources for column in known.columns]
+    if not declared:
+        known = sorted({*NSYS_TABLES, *(source for table in TABLES.values() for source in table.sources)})
+        raise ValueError(f"{table} is no table of nsys that parsers declares: {', '.join(known)}")
+    return tuple(_as_declared(column) for column in declared if column.aliases and ROWID not in column.aliases)
+
+
+def _as_declared(column: Column) -> NsysColumn:
+    dtype = column.dtype() if isinstance(column.dtype, type) else column.dtype
+    return NsysColumn(column.aliases[0], dtype, nullable=not column.required)
 
 
 def enumerations() -> dict[str, pl.DataFrame]:

@@ -19,8 +19,9 @@ from urllib.parse import quote
 import polars as pl
 
 from parsers.errors import UnreadableTrace
-from parsers.scan import lazy
+from parsers.export import Reader
 from parsers.schema import ROWID, Column
+from parsers.tables import TABLES
 
 MAGIC = b"SQLite format 3\x00"
 ROWS_PER_PART = 1 << 17
@@ -43,18 +44,22 @@ class SqliteExport:
         self.tables: dict[str, tuple[str, ...]] = {}
         with self._connect() as connection:
             self._check(connection)
-            # Views and virtual tables are code: nsys makes none.
-            stored = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE 'CREATE TABLE%'"
-            for (name,) in connection.execute(stored).fetchall():
+            # Views and virtual tables are code, which is never run: nsys makes none.
+            stored = "type = 'table' AND sql LIKE 'CREATE TABLE%'"
+            listed = f"SELECT name, {stored} FROM sqlite_master WHERE type IN ('table', 'view')"
+            for name, is_stored in connection.execute(listed).fetchall():
+                if not is_stored:
+                    self._refuse_activity(name)
+                    continue
                 columns = connection.execute("SELECT name FROM pragma_table_info(?)", (name,)).fetchall()
                 self.tables[name] = (ROWID, *(column for (column,) in columns))
 
-    def scan(self, source: str, wanted: Mapping[str, Column]) -> pl.LazyFrame:
-        """See `Export.scan`. Only the columns that a query uses are read."""
+    def reader(self, source: str, wanted: Mapping[str, Column]) -> Reader:
+        """See `Export.reader`."""
         if ROWID in {name.lower() for name in self.tables[source][1:]}:
             raise UnreadableTrace(self.path, f"table {source} has a column of its own called {ROWID}", REMEDY)
-        schema = pl.Schema({raw: _wire_dtype(column) for raw, column in wanted.items()})
-        return lazy(schema, partial(self._read, source, schema))
+        schema = pl.Schema({ROWID: pl.Int64(), **{raw: _wire_dtype(column) for raw, column in wanted.items()}})
+        return partial(self._read, source, schema)
 
     def _read(self, source: str, whole: pl.Schema, names: Sequence[str]) -> Iterator[pl.DataFrame]:
         schema = pl.Schema({name: whole[name] for name in names})
@@ -96,7 +101,7 @@ class SqliteExport:
                 statement.set_sql_query(query)
                 stream, _ = statement.execute_query()
                 frame = pl.DataFrame(stream)
-        except (adbc_driver_manager.Error, pl.exceptions.PolarsError) as error:
+        except (adbc_driver_manager.Error, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             raise self._unreadable(error, source) from error
         # Where a later row does not fit the type of the first, the driver widens the column.
         for name, dtype in schema.items():
@@ -127,6 +132,11 @@ class SqliteExport:
         (encoding,) = connection.execute("PRAGMA encoding").fetchone()
         if encoding != "UTF-8":
             raise UnreadableTrace(self.path, f"its text is in {encoding}, and nsys writes UTF-8", REMEDY)
+
+    def _refuse_activity(self, name: str) -> None:
+        """Refuse code in the place of GPU activity: a trace without the table would say that the GPU was idle."""
+        if any(name in table.sources for table in TABLES.values() if table.is_gpu_activity):
+            raise self._unreadable("not a table but a view or a virtual table, and nsys makes none", name)
 
     def _unreadable(self, problem: object, source: str | None) -> UnreadableTrace:
         return UnreadableTrace(self.path, f"table {source}: {problem}" if source else str(problem), REMEDY)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import polars as pl
 
-from parsers.nsys_schema import NSYS_TABLES, NsysColumn
+from parsers.nsys_schema import NsysColumn, columns_of
 from parsers.schema import cast
 
 ROWS_PER_INSERT = 50_000
@@ -95,9 +95,7 @@ def _typed(table: str, frame: pl.DataFrame) -> pl.DataFrame:
     Raises:
         ValueError: `frame` cannot be written as `table`.
     """
-    if table not in NSYS_TABLES:
-        raise ValueError(f"{table} is no table of nsys that parsers.nsys_schema declares: {', '.join(NSYS_TABLES)}")
-    columns = NSYS_TABLES[table]
+    columns = columns_of(table)
     unknown = [name for name in frame.columns if name not in {column.name for column in columns}]
     if unknown:
         raise ValueError(f"{table} has no column {unknown[0]}: it has {', '.join(column.name for column in columns)}")
@@ -128,14 +126,14 @@ def _family(dtype: pl.DataType) -> str:
 
 def _whole(table: str, given: Collection[str]) -> Iterator[tuple[NsysColumn, pl.Expr]]:
     """Every column of `table`, given or not."""
-    for column in NSYS_TABLES[table]:
+    for column in columns_of(table):
         default = pl.lit(column.default, dtype=column.dtype)
         yield column, pl.col(column.name) if column.name in given else default
 
 
 def _insert(connection: sqlite3.Connection, table: str, typed: pl.DataFrame) -> None:
     """Create `table` and insert its rows."""
-    columns = NSYS_TABLES[table]
+    columns = columns_of(table)
     connection.execute(f'CREATE TABLE "{table}" ({", ".join(map(_declaration, columns))})')
     # What is the same in every row stands in the statement: a row binds only what varies.
     values = ["?" if column.name in typed.columns else _literal(column) for column in columns]

@@ -6,8 +6,14 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
+
+from parsers import Trace
+from ttinsys.runner.registry import find
+from ttinsys.tables.registry import tables_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TRACES = Path(__file__).resolve().parents[2] / "shared" / "traces"
@@ -24,6 +30,11 @@ each_capture = pytest.mark.parametrize(
     [pytest.param(path, id=path.name) for path in CAPTURES] or [pytest.param(None, marks=needs_captures)],
 )
 """Run a test once per real capture, as its argument `capture`."""
+
+
+def planned(name: str, *traces: Trace, **options: Any) -> pl.DataFrame:
+    """An analysis as a pure function of the tables of traces called `0`, `1` and so on, whatever it needs of them."""
+    return find(name).plan({str(number): tables_of(trace) for number, trace in enumerate(traces)}, **options).collect()
 
 
 def under_nsys(folder: Path, program: list[str]) -> Path:

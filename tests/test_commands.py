@@ -19,7 +19,7 @@ import ttinsys
 from tests.build import TraceBuilder
 from tests.test_select import two_layers
 from ttinsys.cli import main
-from ttinsys.runner.registry import find
+from ttinsys.runner.run import analyse
 
 COMMANDS = main.list_commands(click.Context(main))
 
@@ -65,7 +65,7 @@ def test_help_costs_no_import_of_polars(arguments: Sequence[str]) -> None:
 @pytest.mark.parametrize("name", ["kernels", "layers"])
 def test_machine_formats_hold_the_whole_frame_and_nothing_else(tmp_path: Path, name: str) -> None:
     path = trace_in(tmp_path)
-    expected = find(name).run(parsers.load(path)).collect()
+    expected = analyse(name, parsers.load(path))
     schema = expected.schema
     csv = run(name, path, "--format", "csv", "--rows", "1")
     assert pl.read_csv(io.BytesIO(csv.stdout_bytes), schema=schema).equals(expected)

@@ -15,6 +15,7 @@ from tests.shared import each_capture, needs_nsys, under_nsys
 from ttinsys import figures
 from ttinsys.figures.style import NothingToDraw
 from ttinsys.runner.registry import Analysis, analysis_names, find
+from ttinsys.runner.run import analyse
 from ttinsys.tables.needs import Lacking
 
 STUDY = ("llama2-7b", "imagen", "stable-diffusion", "muse", "parti-3b", "sdxl", "make-a-video", "phenaki")
@@ -32,7 +33,7 @@ def traces_for(analysis: Analysis, *traces: parsers.Trace) -> tuple[parsers.Trac
 def rows(name: str, *traces: parsers.Trace) -> int:
     """Run an analysis, and see that its table is what it declares and that its picture can be drawn."""
     analysis = find(name)
-    frame = analysis.checked(*traces_for(analysis, *traces))
+    frame = analyse(analysis.name, *traces_for(analysis, *traces))
     declared = analysis.returns.schema
     assert {column: frame.schema[column] for column in declared} == dict(declared)
     with contextlib.suppress(NothingToDraw):
@@ -68,7 +69,7 @@ def test_analysis_of_a_real_capture_has_rows_or_says_what_is_missing(capture: Pa
 def test_analysis_of_a_real_capture_is_the_same_to_the_bit_at_every_run(capture: Path, name: str) -> None:
     trace, analysis = parsers.load(capture), find(name)
     try:
-        frames = [analysis.checked(*traces_for(analysis, trace)) for _ in range(3)]
+        frames = [analyse(analysis.name, *traces_for(analysis, trace)) for _ in range(3)]
     except Lacking:
         return
     assert frames[0].equals(frames[1])

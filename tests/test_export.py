@@ -71,6 +71,14 @@ def check_nesting(events: list[Event]) -> None:
             open_until.append(end)
 
 
+def check_refused(path: Path, to: str, *arguments: str | Path) -> None:
+    """A trace without GPU operations is refused in one line, and nothing is written."""
+    done = export(path, "--to", to, *arguments)
+    assert (done.exit_code, done.stdout) == (1, "")
+    remedy = "profile on a machine with a GPU with --trace=cuda,nvtx"
+    assert done.stderr == f"Error: {path} has no GPU operation: {remedy}\n"
+
+
 def two_layers() -> TraceBuilder:
     """A step with two layers that launch three kernels, of which the last two overlap; and one of no layer."""
     t = TraceBuilder()
@@ -188,9 +196,12 @@ def test_filters_leave_what_goes_on_on_the_cpu_meanwhile(tmp_path: Path) -> None
 
 @each_capture
 def test_real_captures_nest_and_hold_every_operation(capture: Path) -> None:
+    ops = ttinsys.attribute(ttinsys.load(capture)).select("duration_ns").collect()
+    if ops.is_empty():
+        check_refused(capture, "perfetto")
+        return
     events = timeline(capture)
     check_nesting(events)
-    ops = ttinsys.attribute(ttinsys.load(capture)).select("duration_ns").collect()
     drawn = [event for event in events if event.get("cat") in ("kernel", "memcpy", "memset", "graph")]
     assert len(drawn) == ops.height
     assert sum(event["dur"] for event in drawn) == ops["duration_ns"].clip(lower_bound=0).sum()
@@ -349,8 +360,12 @@ def test_names_of_strangers_are_kept_and_break_nothing(to: str, tmp_path: Path) 
 
 @each_capture
 def test_stacks_of_real_captures_add_up_to_all_gpu_time(capture: Path) -> None:
-    ops = ttinsys.attribute(parsers.load(capture)).select(pl.col("duration_ns").clip(lower_bound=0).sum())
-    whole = ops.collect().item()
+    ops = ttinsys.attribute(parsers.load(capture)).select(pl.col("duration_ns").clip(lower_bound=0)).collect()
+    if ops.is_empty():
+        check_refused(capture, "collapsed")
+        check_refused(capture, "speedscope")
+        return
+    whole = ops.sum().item()
     text = export(capture, "--to", "collapsed").stdout
     assert sum(int(line.rsplit(" ", 1)[1]) for line in text.splitlines()) == whole
     (profile,) = weighed(export(capture, "--to", "speedscope").stdout)
@@ -372,14 +387,27 @@ def test_file_and_standard_output_hold_the_same(to: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("to", EXPORTS)
-def test_trace_without_gpu_work_is_exported_too(to: str, tmp_path: Path) -> None:
+def test_trace_without_gpu_work_is_refused_in_one_line(to: str, tmp_path: Path) -> None:
     t = TraceBuilder()
     t.range(t.thread(), "step", 0, 10)
-    done = export(t.write(tmp_path / "t.sqlite"), "--to", to)
-    assert done.exit_code == 0
-    assert "no GPU activity" in done.stderr
-    if to == "perfetto":
-        assert rows([*json.loads(done.stdout)["traceEvents"]]) == {"process (10)/thread (11)": [("step", 0, 0.01)]}
+    out = tmp_path / "out"
+    check_refused(t.write(tmp_path / "t.sqlite"), to, "-o", out)
+    assert not out.exists()
+
+
+def test_filters_that_leave_no_operation_are_named_by_the_refusal() -> None:
+    done = export(SAMPLE, "--to", "collapsed", "--stream", "99")
+    assert done.exit_code == 1
+    kept = f"{SAMPLE} has no GPU operation that the filters keep"
+    assert done.stderr == f"Error: {kept}: widen or drop a filter\n"
+
+
+def test_idle_rank_beside_a_busy_one_is_exported_with_it(tmp_path: Path) -> None:
+    idle = TraceBuilder()
+    idle.range(idle.thread(), "step", 0, 10)
+    paths = [two_layers().write(tmp_path / "busy.sqlite"), idle.write(tmp_path / "idle.sqlite")]
+    assert rows(timeline(*paths))[f"{paths[1]}: process (10)/thread (11)"] == [("step", 0, 10)]
+    assert f"{paths[1]}: no GPU activity" in export(*paths, "--to", "perfetto").stderr
 
 
 def test_arrows_are_perfettos() -> None:

@@ -207,7 +207,7 @@ def test_command_writes_rows_that_add_up_and_says_of_what(tmp_path: Path) -> Non
     assert first[5].startswith("Left out: text encoders, autoencoders, norms")
     file = tmp_path / "costs.parquet"
     assert run(SD, "--height", "256", "--width", "256", "--no-guidance", "-o", file)[0] == 0
-    assert pl.read_parquet(file)["flops"].sum() / 1e12 == pytest.approx(0.180, abs=0.0005)
+    assert int(pl.read_parquet(file)["flops"].sum()) / 1e12 == pytest.approx(0.180, abs=0.0005)
 
 
 def test_guidance_is_as_the_model_has_it_unless_said_otherwise() -> None:
@@ -259,7 +259,7 @@ def test_trace_of_the_sample_agrees_row_by_row() -> None:
 
 
 def test_sizes_of_the_run_are_those_of_the_model_and_others_differ(tmp_path: Path) -> None:
-    told = {"model": SD, "size": "tiny", "request": {"height": 64, "width": 64, "batch": 1}}
+    told: dict[str, object] = {"model": SD, "size": "tiny", "request": {"height": 64, "width": 64, "batch": 1}}
     path = traced(told, length=64).write(tmp_path / "run.sqlite")
     frame = table(SD, "--trace", path)
     # 64 pixels are 8 x 8 latents; the tiny model has 2 heads and no 3.

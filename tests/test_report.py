@@ -15,6 +15,8 @@ from tests.build import TraceBuilder
 from tests.labelled import Labelled
 from tests.shared import each_capture
 from ttinsys.cli import main
+from ttinsys.pages.findings import findings
+from ttinsys.pages.gather import gathered
 from ttinsys.pages.report import report_page
 from ttinsys.pages.sections import SECTIONS
 
@@ -166,6 +168,16 @@ def test_page_has_every_section_and_its_findings() -> None:
     assert "No machine ran this" in text
     assert "convolution 49.99%" in text
     assert "100.00% attributed" in text
+
+
+def test_long_kernel_name_keeps_both_its_ends_in_a_sentence(tmp_path: Path) -> None:
+    t = TraceBuilder()
+    t.kernel(t.thread(), "cutlass_" + "a" * 100 + "_bf16_tn", launch=(1, 2), gpu=(10, 20))
+    traces = gathered({"run": t.load(tmp_path)})
+    (sentence,) = (sentence for sentence in findings(traces, "run") if "slowest kernel" in sentence)
+    # 90 characters: 60 of the front, the ellipsis, 29 of the end.
+    name = f"cutlass_{'a' * 52}…{'a' * 21}_bf16_tn"
+    assert sentence == f"The slowest kernel is {name}: 0.000 ms in 1 execution, 100.00% of the GPU time."
 
 
 def test_several_traces_are_set_side_by_side(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from ttinsys.cli import main
 from ttinsys.study.captures import captures_in
 from ttinsys.study.claims import CLAIMS
 from ttinsys.study.items import ITEMS
-from ttinsys.study.measures import MEASURES
+from ttinsys.study.measures import MEASURES, figure_11
 from ttinsys.study.reproduction import reproduced
 
 ATTENTION = "spatial_attention"
@@ -64,17 +64,16 @@ def run(*arguments: object) -> Result:
 
 def test_claims_are_set_beside_what_was_measured(folder: Path) -> None:
     _, beside = reproduced(captures_in(folder))
-    measured = {(each.claim.item, each.claim.subject, each.claim.says): each.measured for each in beside}
+    measured = {each.claim.id: each.measured for each in beside}
     # At 512 pixels: 300 ns eager, 200 ns fused, nothing idle; the convolution is half of the latter.
-    speedup = "end-to-end speedup of fused over unfused attention"
-    assert measured["table-2", "stable-diffusion", speedup] == "1.50 (of busy time 1.50)"
-    assert measured["table-2", "imagen", speedup] is None
-    assert measured["figure-6", "diffusion", "most that convolution takes, attention fused"] == "50% (stable-diffusion)"
-    assert measured["table-3", "stable-diffusion", "its attention works like"] == "prefill (up to 4,096 queries)"
+    assert measured["table-2/speedup/stable-diffusion"] == "1.50 (of busy time 1.50)"
+    assert measured["table-2/speedup/imagen"] is None
+    assert measured["figure-6/convolution-share"] == "50% (stable-diffusion)"
+    assert measured["table-3/phase/stable-diffusion"] == "prefill (up to 4,096 queries)"
     # Four times the pixels: eager attention takes 8 times as long (exponent 1.5), fused twice (0.5).
-    grows = "what grows faster with the picture"
-    assert measured["figure-9", "eager", grows] == "attention (attention as pixels^1.50, convolution as pixels^0.00)"
-    assert measured["figure-9", "fused", grows] == "attention (attention as pixels^0.50, convolution as pixels^0.00)"
+    grows = "figure-9/faster-growing"
+    assert measured[f"{grows}/eager"] == "attention (attention as pixels^1.50, convolution as pixels^0.00)"
+    assert measured[f"{grows}/fused"] == "attention (attention as pixels^0.50, convolution as pixels^0.00)"
 
 
 def test_what_is_missing_is_told_with_the_command_that_captures_it(folder: Path, tmp_path: Path) -> None:
@@ -105,18 +104,18 @@ def test_reproduction_that_is_there_is_kept_unless_forced_and_other_folders_alwa
     out = tmp_path / "out"
     assert run(folder, "-o", out).exit_code == 0
     again = run(folder, "-o", out)
-    assert (again.exit_code, "--force" in again.stderr) == (1, True)
+    assert (again.exit_code, "--force" in again.stderr) == (3, True)
     assert run(folder, "-o", out, "--force").exit_code == 0
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.tex").write_text("years of work")
-    assert run(folder, "-o", mine, "--force").exit_code == 1
+    assert run(folder, "-o", mine, "--force").exit_code == 3
     assert (mine / "thesis.tex").read_text() == "years of work"
     assert not list(tmp_path.glob(".ttinsys*"))
     # A file of somebody's beside ours: nothing is replaced.
     (out / "notes.txt").write_text("mine")
     refused = run(folder, "-o", out, "--force")
-    assert (refused.exit_code, "notes.txt" in refused.stderr) == (1, True)
+    assert (refused.exit_code, "notes.txt" in refused.stderr) == (3, True)
     assert (out / "notes.txt").read_text() == "mine"
 
 
@@ -132,7 +131,7 @@ def test_folder_that_holds_the_captures_is_never_replaced(
     before = sorted(tmp_path.rglob("*"))
     monkeypatch.chdir(tmp_path)
     refused = run(captures.relative_to(tmp_path), "-o", output, "--force")
-    assert refused.exit_code == 1
+    assert refused.exit_code == 3
     assert "which is read" in refused.stderr.splitlines()[-1]
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -150,7 +149,7 @@ def test_damaged_manifest_is_one_line(tmp_path: Path, manifest: str, said: str) 
     (tmp_path / "sweep.json").write_text(manifest)
     for command in (["reproduce", str(tmp_path), "-o", str(tmp_path / "out")], ["breakdown", str(tmp_path)]):
         done = CliRunner().invoke(main, command)
-        assert done.exit_code == 1
+        assert done.exit_code == 3
         assert len(done.stderr.splitlines()) == 1
         assert said in done.stderr or "holds no capture" in done.stderr
 
@@ -160,7 +159,7 @@ def test_captures_that_no_figure_has_a_use_for_make_no_page(tmp_path: Path) -> N
     TraceBuilder().write(tmp_path / "captures" / "empty.sqlite")
     (tmp_path / "captures" / "loop").symlink_to(tmp_path)
     done = run(tmp_path / "captures", "-o", tmp_path / "out")
-    assert (done.exit_code, len(done.stderr.splitlines())) == (1, 1)
+    assert (done.exit_code, len(done.stderr.splitlines())) == (3, 1)
     assert "none of the 1 captures says which model it is of" in done.stderr
     assert not (tmp_path / "out").exists()
 
@@ -177,6 +176,23 @@ def test_sweeps_folder_stands_for_its_captures_in_every_command(folder: Path) ->
     assert done.stdout.count("spatial_conv") == 4
 
 
+def test_attribute_of_a_sweep_names_each_of_its_captures(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "ops.parquet"
+    done = CliRunner().invoke(main, ["attribute", str(folder), "-o", str(out)])
+    assert done.exit_code == 0, done.output
+    written = pl.read_parquet(out)
+    traces = written["trace"].unique(maintain_order=True).to_list()
+    assert len(traces) == 4
+    assert all(name.startswith(str(folder)) for name in traces)
+    assert [line.split(": ")[0] for line in done.stderr.splitlines()] == traces
+
+
+def test_attribute_of_one_trace_twice_gives_it_two_names(folder: Path, tmp_path: Path) -> None:
+    trace, out = str(captures_in(folder).traces["sd-512-sdpa.sqlite"].path), tmp_path / "ops.parquet"
+    assert CliRunner().invoke(main, ["attribute", trace, trace, "-o", str(out)]).exit_code == 0
+    assert pl.read_parquet(out)["trace"].unique(maintain_order=True).to_list() == [trace, f"{trace} (2)"]
+
+
 def test_manifest_names_files_of_its_own_folder_alone(folder: Path) -> None:
     said = json.loads((folder / "sweep.json").read_text())
     said["points"][0]["trace"] = "../../../etc/passwd"
@@ -191,6 +207,30 @@ def test_every_claim_belongs_to_an_item_and_every_measure_to_a_claim() -> None:
     assert {*MEASURES} <= {claim.item for claim in CLAIMS}
     for item in ITEMS:
         assert "python -m annotate." in item.capture
+
+
+def test_claims_have_ids_that_are_unique_and_begin_with_their_item() -> None:
+    claims = {claim.id: claim for claim in CLAIMS}
+    assert len(claims) == len(CLAIMS)
+    assert all(id.startswith(f"{claim.item}/") for id, claim in claims.items())
+
+
+def test_measures_of_the_folder_are_those_of_claims(folder: Path) -> None:
+    _, beside = reproduced(captures_in(folder))
+    assert {each.claim.id for each in beside if each.measured is not None} == {
+        "table-2/speedup/stable-diffusion", "table-3/phase/stable-diffusion", "figure-6/convolution-share",
+        "figure-9/faster-growing/eager", "figure-9/faster-growing/fused",
+    }  # fmt: skip
+
+
+def test_attention_whose_spatial_core_launched_nothing_has_no_time_to_compare() -> None:
+    spatial = {"component": "denoiser", "role": "spatial_attention", "total_ns": 100, "core_ns": 0}
+    temporal = {**spatial, "role": "temporal_attention", "core_ns": 50}
+    unknown = {"core_time_ratio": None, "core_flops_ratio": 0.5, "flops_ratio": 0.25}
+    frame = pl.DataFrame([{**spatial, **unknown, "time_ratio": 1.0}, {**temporal, **unknown, "time_ratio": 1.0}])
+    # FLOPs are annotated whether a kernel ran or not: 1 / 0.5 in the core, 1 / 0.25 with projections.
+    measured = dict(figure_11({"make-a-video": frame}))
+    assert measured == {"figure-11/flops-ratio": "2.0 in the core, 4.0 with projections"}
 
 
 @needs_chromium

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import parsers
 from tests.build import TraceBuilder
 from tests.shared import CAPTURES, NSYS, ORACLES, TRACES, needs_captures, needs_nsys
-from ttinsys.stats import REPORT_NAMES, report
+from ttinsys.stats import REPORT_NAMES, stats_report
 from ttinsys.stats.summary import rounded
 
 
@@ -31,7 +31,7 @@ def rows(text: str) -> list[tuple[str, ...]]:
 
 
 def ours(name: str, path: Path) -> list[tuple[str, ...]]:
-    chosen = report(name)
+    chosen = stats_report(name)
     trace = parsers.load(path)
     return [] if chosen.missing(trace) else rows(chosen.build(trace).write_csv())
 
@@ -119,7 +119,7 @@ def test_json_is_nsys_json(tmp_path: Path) -> None:
     from ttinsys.render.nsys import NSYS_TEXTS
 
     path = hard_cases().write(tmp_path / "hard.sqlite")
-    chosen = report("nvtx_kern_sum")
+    chosen = stats_report("nvtx_kern_sum")
     command = [NSYS or "nsys", "stats", "-r", chosen.name, "-f", "json", "--force-export=false", str(path)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     expected = json.loads(printed[printed.index("[\n") :])
@@ -133,7 +133,7 @@ def test_kernel_in_a_range_inside_a_range_of_its_name_counts_one_kernel_and_two_
     t.range(main, "block", 0, 100)
     t.range(main, "block", 10, 90)
     t.kernel(main, "sgemm", launch=(20, 30), gpu=(40, 47))
-    frame = report("nvtx_kern_sum").build(t.load(tmp_path))
+    frame = stats_report("nvtx_kern_sum").build(t.load(tmp_path))
     assert frame.select("NVTX Range", "NVTX Inst", "Kern Inst", "Total Time (ns)").rows() == [("block", 2, 1, 14)]
 
 
@@ -143,7 +143,7 @@ def test_trace_with_marks_and_no_ranges_and_kernels_of_no_time_is_reported(name:
     main = t.thread()
     t.mark(main, "here", 0)
     t.kernel(main, "instant", launch=(2, 3), gpu=(5, 5))
-    frame = report(name).build(t.load(tmp_path))
+    frame = stats_report(name).build(t.load(tmp_path))
     # A summary of ranges has no row; the others have one, of no time and no range.
     assert frame.height == (0 if name == "nvtx_gpu_proj_sum" else 1)
 
@@ -162,7 +162,7 @@ def test_share_of_no_time_is_empty_as_nsys_has_it(tmp_path: Path) -> None:
 def test_report_names_what_the_trace_lacks_and_how_to_get_it(tmp_path: Path) -> None:
     t = TraceBuilder()
     t.range(t.thread(), "step", 0, 10)
-    missing = report("nvtx_kern_sum").missing(t.load(tmp_path))
+    missing = stats_report("nvtx_kern_sum").missing(t.load(tmp_path))
     assert missing is not None
     assert missing.endswith("has no CUPTI_ACTIVITY_KIND_KERNEL: profile on a machine with a GPU with --trace=cuda,nvtx")
 

@@ -9,7 +9,7 @@ import pytest
 
 import parsers
 from tests.shared import needs_nsys, under_nsys
-from ttinsys.runner.registry import find
+from ttinsys.runner.run import analyse
 
 pytest.importorskip("torch")
 pytest.importorskip("diffusers")
@@ -54,7 +54,7 @@ def hooked() -> list[tuple[int, int]]:
 @needs_nsys
 @quiet
 def test_lengths_and_calls_are_those_that_hooks_see(capture: parsers.Trace) -> None:
-    lengths = find("lengths").run(capture).collect().filter(pl.col("component") == "denoiser")
+    lengths = analyse("lengths", capture).filter(pl.col("component") == "denoiser")
     assert lengths.select("q_len", "kv_len").rows() == hooked()
     roles = {q == kv: role for q, kv, role in lengths.select("q_len", "kv_len", "role").iter_rows()}
     assert roles == {True: "spatial_attention", False: "cross_attention"}

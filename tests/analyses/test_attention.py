@@ -12,11 +12,11 @@ import parsers
 from annotate.gpus import gpu
 from annotate.models import model
 from tests.labelled import Labelled
-from tests.shared import each_capture
+from tests.shared import each_capture, planned
 from ttinsys.analyses.attention import TIMES, serving
 from ttinsys.figures import draw_figure, svg
 from ttinsys.figures.style import NothingToDraw
-from ttinsys.runner.registry import find
+from ttinsys.runner.run import analyse
 from ttinsys.tables.needs import Lacking
 from ttinsys.tables.registry import tables_of
 
@@ -81,7 +81,7 @@ def by_role(frame: pl.DataFrame) -> dict[tuple[str, str], dict[str, object]]:
 
 
 def test_time_of_each_role_is_divided_and_copies_around_it_that_serve_it_alone_are_its_own(tmp_path: Path) -> None:
-    frame = find("attention").run(clip().load(tmp_path)).collect()
+    frame = analyse("attention", clip().load(tmp_path))
     columns = ["component", "role", "calls", "total_ns", *TIMES]
     assert frame.select(columns).rows() == [
         ("denoiser", TEMPORAL, 2, 280, 180, 50, 10, 40, 0),
@@ -97,7 +97,7 @@ def test_time_of_each_role_is_divided_and_copies_around_it_that_serve_it_alone_a
 def test_flops_and_lengths_are_of_the_cores_and_ratios_are_to_the_spatial_attention_of_the_component(
     tmp_path: Path,
 ) -> None:
-    rows = by_role(find("attention").run(clip().load(tmp_path)).collect())
+    rows = by_role(analyse("attention", clip().load(tmp_path)))
     temporal = rows["denoiser", TEMPORAL]
     assert (temporal["core_flops"], temporal["projections_flops"]) == (1000, 6000)
     assert [temporal[name] for name in ("q_len_min", "q_len_max", "kv_len_min", "kv_len_max")] == [8, 16, 8, 16]
@@ -126,7 +126,7 @@ def test_copies_of_a_module_with_attention_of_two_roles_or_with_a_convolution_se
 
 def test_times_scale_and_ratios_stay_and_cutting_kernels_changes_nothing(tmp_path: Path) -> None:
     once, twice, cut = (
-        find("attention").run(t.load(tmp_path)).collect() for t in (clip(), clip(scale=2), clip(scale=2, pieces=2))
+        analyse("attention", t.load(tmp_path)) for t in (clip(), clip(scale=2), clip(scale=2, pieces=2))
     )
     times = ["total_ns", *TIMES]
     assert twice.select(times).rows() == once.select(pl.col(times) * 2).rows()
@@ -144,13 +144,13 @@ def test_trace_without_spatial_attention_has_no_ratios(tmp_path: Path) -> None:
     t.module("llm.attn", "self_attention", component="decoder", attention="self_attention")
     t.module("llm.attn.core", "self_attention", component="decoder", attention="self_attention")
     t.call("llm.attn.core", 0, 10, q_len=1, kv_len=9, flops=36, gpu=[("flash_fwd_kernel", 100, 136)])
-    (row,) = find("attention").run(t.load(tmp_path)).collect().iter_rows(named=True)
+    (row,) = analyse("attention", t.load(tmp_path)).iter_rows(named=True)
     assert (row["core_ns"], row["share"], row["core_flops_per_s"]) == (36, 1, pytest.approx(1e9))
     assert [row[name] for name in row if name.endswith("_ratio")] == [None] * 4
 
 
 def test_figure_shows_every_role_and_what_has_no_time_is_not_drawn(tmp_path: Path) -> None:
-    frame = find("attention").run(clip().load(tmp_path)).collect()
+    frame = analyse("attention", clip().load(tmp_path))
     picture = svg(draw_figure("attention", frame))
     for text in ("denoiser · temporal", "vae · spatial", "rearrange", "FLOPs (TFLOP)"):
         assert text in picture
@@ -184,7 +184,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_temporal_attention_of_modelscope_has_the_calls_and_flops_worked_out_from_its_definition(
     folder: Path, frames: int, expected: float
 ) -> None:
-    rows = by_role(find("attention").run(make_a_video(folder, frames)).collect())
+    rows = by_role(analyse("attention", make_a_video(folder, frames)))
     temporal, spatial = rows["denoiser", TEMPORAL], rows["denoiser", SPATIAL]
     assert (temporal["calls"], spatial["calls"]) == (34, 16)
     assert round(1 / float(str(temporal["core_flops_ratio"])), 1) == expected
@@ -200,7 +200,7 @@ def test_copies_of_a_clip_go_to_the_blocks_whose_class_permutes_axes(folder: Pat
     trace = make_a_video(folder, 16)
     ops = tables_of(trace)["ops"].collect()
     copies = ops.filter(pl.col("operator") == "copy", pl.col("attention").is_null())
-    rows = by_role(find("attention").run(trace).collect())
+    rows = by_role(analyse("attention", trace))
     for name, role in permuting.items():
         around = copies.filter(pl.col("class") == name)["duration_ns"].sum()
         assert rows["denoiser", role]["rearrange_ns"] == around > 0
@@ -216,10 +216,10 @@ def test_copies_of_a_clip_go_to_the_blocks_whose_class_permutes_axes(folder: Pat
 def test_real_capture_is_divided_whole_or_refused(capture: Path) -> None:
     trace = parsers.load(capture)
     try:
-        frame = find("attention").checked(trace)
+        frame = analyse("attention", trace)
     except Lacking as error:
         assert "profile" in str(error)  # noqa: PT017
-        assert find("attention").run(trace).collect()["total_ns"].sum() == 0
+        assert planned("attention", trace)["total_ns"].sum() == 0
         return
     within = tables_of(trace)["ops"].filter(pl.col("attention").is_not_null()).select("duration_ns").collect()
     assert frame.select(pl.sum("total_ns") - pl.sum("rearrange_ns")).item() == within["duration_ns"].sum()

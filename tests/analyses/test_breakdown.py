@@ -10,9 +10,10 @@ import pytest
 import parsers
 import ttinsys
 from tests.labelled import Labelled
-from tests.shared import each_capture
+from tests.shared import each_capture, planned
 from ttinsys.analyses.breakdown import DIMENSIONS
 from ttinsys.runner.registry import find
+from ttinsys.runner.run import analyse
 from ttinsys.tables.needs import Lacking
 
 ATTENTION = "spatial_attention"
@@ -42,7 +43,7 @@ _STARTS = (3000, 4000, 5000, 6000)
 
 
 def test_roles_add_up_with_the_rest_by_its_reason(tmp_path: Path) -> None:
-    frame = find("breakdown").run(unet().load(tmp_path)).collect()
+    frame = analyse("breakdown", unet().load(tmp_path))
     assert frame.select("role", "instances", "sum_ns", pl.col("share").round(4), "max_ns").rows() == [
         (ATTENTION, 5, 135, 0.45, 60),
         ("spatial_conv", 1, 100, 0.3333, 100),
@@ -53,7 +54,7 @@ def test_roles_add_up_with_the_rest_by_its_reason(tmp_path: Path) -> None:
 
 
 def test_projections_count_as_attention_where_so_asked(tmp_path: Path) -> None:
-    frame = find("breakdown").run(unet().load(tmp_path), projections="attention").collect()
+    frame = analyse("breakdown", unet().load(tmp_path), projections="attention")
     assert dict(frame.select("role", "sum_ns").iter_rows()) == {
         ATTENTION: 165, "spatial_conv": 100, "(no_range_open)": 35,
     }  # fmt: skip
@@ -61,7 +62,7 @@ def test_projections_count_as_attention_where_so_asked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("projections", ["linear", "attention"])
 def test_parts_of_unfused_attention_are_told_by_the_order_of_launch(tmp_path: Path, projections: str) -> None:
-    frame = find("breakdown").run(unet().load(tmp_path), by=("part",), projections=projections).collect()
+    frame = analyse("breakdown", unet().load(tmp_path), by=("part",), projections=projections)
     assert dict(frame.select("part", "sum_ns").iter_rows()) == {
         "(no attention)": 135, "av": 60, "qk": 40, "projection": 30, "softmax": 30, "layout": 5,
     }  # fmt: skip
@@ -72,7 +73,7 @@ def test_sliced_attention_has_its_parts_in_each_slice(tmp_path: Path) -> None:
     t.module("attn.core", ATTENTION, attention=ATTENTION)
     slices = ["sgemm", "softmax_warp", "sgemm", "sgemm", "softmax_warp", "sgemm"]
     t.call("attn.core", 0, 50, gpu=[(name, 100 * n, 100 * n + 2**n) for n, name in enumerate(slices)])
-    frame = find("breakdown").run(t.load(tmp_path), by=("part",)).collect()
+    frame = analyse("breakdown", t.load(tmp_path), by=("part",))
     assert dict(frame.select("part", "sum_ns").iter_rows()) == {"qk": 1 + 8, "softmax": 2 + 16, "av": 4 + 32}
 
 
@@ -80,14 +81,14 @@ def test_busy_time_counts_what_overlaps_once(tmp_path: Path) -> None:
     # The last sgemm runs from 50 to 85 of the convolution's 100 ns.
     t = unet()
     t.kernel(t.main, "implicit_convolve_sgemm", launch=(61, 61), gpu=(8090, 8110))
-    frame = find("breakdown").run(t.load(tmp_path), by=("operator",)).collect()
+    frame = analyse("breakdown", t.load(tmp_path), by=("operator",))
     found = {row["operator"]: (row["sum_ns"], row["busy_ns"]) for row in frame.iter_rows(named=True)}
     assert found["conv"] == (120, 110)
     assert found["gemm"] == (165, 165)
 
 
 def test_two_dimensions_are_crossed(tmp_path: Path) -> None:
-    frame = find("breakdown").run(unet().load(tmp_path), by=("operator", "step")).collect()
+    frame = analyse("breakdown", unet().load(tmp_path), by=("operator", "step"))
     assert set(frame.select("step", "operator", "sum_ns").iter_rows()) == {
         (0, "conv", 100), (0, "copy", 5), (0, "elementwise", 10), (0, "gemm", 130), (0, "softmax", 20),
         (None, "gemm", 35),
@@ -95,7 +96,7 @@ def test_two_dimensions_are_crossed(tmp_path: Path) -> None:
 
 
 def test_later_traces_are_told_relative_to_the_first(tmp_path: Path) -> None:
-    frame = find("breakdown").run(unet(2).load(tmp_path), unet().load(tmp_path)).collect()
+    frame = planned("breakdown", unet(2).load(tmp_path), unet().load(tmp_path))
     assert frame.group_by("trace").agg(pl.col("relative").sum(), pl.col("share").sum()).sort("trace").rows() == [
         ("0", 1.0, 1.0),
         ("1", 0.5, 1.0),
@@ -108,7 +109,7 @@ def test_trace_without_gpu_work_is_refused_with_the_remedy(tmp_path: Path) -> No
     t.call("unet", 0, 100)
     assert find("breakdown").needs[0].lacking.startswith("has no GPU activity")
     with pytest.raises(Lacking, match="has no GPU activity"):
-        find("breakdown").checked(t.load(tmp_path))
+        analyse("breakdown", t.load(tmp_path))
 
 
 @each_capture
@@ -116,7 +117,7 @@ def test_every_division_adds_up_to_the_operations(capture: Path) -> None:
     trace = parsers.load(capture)
     whole = ttinsys.attribute(trace).select("duration_ns").collect()
     for by in [*((name,) for name in DIMENSIONS), ("role", "operator"), ("component", "step")]:
-        frame = find("breakdown").run(trace, by=by).collect()
+        frame = planned("breakdown", trace, by=by)
         assert frame["sum_ns"].sum() == whole["duration_ns"].sum(), by
         assert frame["instances"].sum() == whole.height, by
         assert (frame["busy_ns"] <= frame["sum_ns"]).all(), by

@@ -217,7 +217,7 @@ def test_command_does_not_ignore_a_filter(tmp_path: Path) -> None:
 def test_command_refuses_what_is_no_profile_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("==PROF== nothing\n")
     code, out, err = run(tmp_path / "x.csv")
-    assert (code, out) == (1, "")
+    assert (code, out) == (3, "")
     assert err.startswith(f"Error: {tmp_path / 'x.csv'}: has no line that names the columns")
     assert len(err.splitlines()) == 1
 

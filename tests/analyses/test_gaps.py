@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 import parsers
 from tests.build import TraceBuilder
 from tests.labelled import Labelled
-from tests.shared import each_capture
+from tests.shared import each_capture, planned
 from ttinsys.analyses.gaps import KINDS
 from ttinsys.figures import draw_figure
 from ttinsys.measures.intervals import busy, cumulative_cover, with_cover
 from ttinsys.runner.registry import find
+from ttinsys.runner.run import analyse
 from ttinsys.tables.needs import Lacking
 
 IDLE = [f"{kind}_ns" for kind in KINDS]
@@ -25,7 +26,7 @@ IDLE = [f"{kind}_ns" for kind in KINDS]
 
 def one(trace: parsers.Trace) -> dict[str, int]:
     """The only row of a trace with one device."""
-    (row,) = find("gaps").run(trace, by="trace").collect().to_dicts()
+    (row,) = analyse("gaps", trace, by="trace").to_dicts()
     return row
 
 
@@ -103,7 +104,7 @@ def test_devices_idle_apart(tmp_path: Path) -> None:
     t.kernel(main, "gemm", launch=(0, 1), gpu=(10, 20), device=0)
     t.kernel(main, "gemm", launch=(2, 3), gpu=(15, 40), device=1)
     t.kernel(main, "gemm", launch=(4, 5), gpu=(30, 50), device=0)
-    frame = find("gaps").run(t.load(tmp_path)).collect()
+    frame = analyse("gaps", t.load(tmp_path))
     assert frame.select("device", "component", "span_ns", "idle_ns", "latency_ns", "from_ns", "to_ns").rows() == [
         (0, "(no_range_open)", 40, 10, 10, 10, 50),
         (1, "(no_range_open)", 25, 0, 0, 15, 40),
@@ -126,7 +127,7 @@ def steps() -> Labelled:
 
 
 def test_gap_belongs_to_the_step_of_the_operation_that_ends_it(tmp_path: Path) -> None:
-    frame = find("gaps").run(steps().load(tmp_path), by="step").collect()
+    frame = analyse("gaps", steps().load(tmp_path), by="step")
     columns = ["step", "span_ns", "busy_ns", "cpu_ns", "launch_ns", "latency_ns", "wait_ns", "from_ns", "to_ns"]
     # The first step's kernels are launched at 211 and 212: the GPU was idle from 150 on, and again from 330 on.
     # The first step is done 300 ns after the first annotated range opened, at 100.
@@ -139,7 +140,7 @@ def test_gap_belongs_to_the_step_of_the_operation_that_ends_it(tmp_path: Path) -
 
 
 def test_components_divide_the_same_time(tmp_path: Path) -> None:
-    frame = find("gaps").run(steps().load(tmp_path)).collect()
+    frame = analyse("gaps", steps().load(tmp_path))
     assert frame.select("component", "busy_ns", "idle_ns").rows() == [
         ("text_encoder", 30, 0),
         ("denoiser", 250, 100),
@@ -150,14 +151,14 @@ def test_components_divide_the_same_time(tmp_path: Path) -> None:
 def test_trace_without_gpu_work_is_refused_with_the_remedy(tmp_path: Path) -> None:
     t = TraceBuilder()
     t.range(t.thread(), "unet", 0, 100)
-    assert find("gaps").run(t.load(tmp_path)).collect().is_empty()
+    assert planned("gaps", t.load(tmp_path)).is_empty()
     with pytest.raises(Lacking, match="has no GPU activity"):
-        find("gaps").checked(t.load(tmp_path))
+        analyse("gaps", t.load(tmp_path))
 
 
 @pytest.mark.parametrize("by", ["trace", "component", "step"])
 def test_bars_show_every_kind_of_time_that_there_is(tmp_path: Path, by: str) -> None:
-    drawn = draw_figure("gaps", find("gaps").run(steps().load(tmp_path), by=by).collect()).to_dict()
+    drawn = draw_figure("gaps", analyse("gaps", steps().load(tmp_path), by=by)).to_dict()
     (data,) = drawn["datasets"].values()
     assert {row["kind"] for row in data} >= {"busy", "cpu", "latency"}
     shown = 330 + 160 + 30 if by != "step" else 160 + 90 + 90 + 10
@@ -249,7 +250,7 @@ def test_every_nanosecond_is_counted_once(ops: list[Op], calls: list[tuple[int, 
             schema={"global_tid": pl.Int64, "api_start_ns": pl.Int64, "api_end_ns": pl.Int64},
         ),
     }  # fmt: skip
-    (row,) = find("gaps").on(tables, by="trace").collect().to_dicts()
+    (row,) = find("gaps").plan({"run": tables}, by="trace").collect().to_dicts()
     assert {name: row[name] for name in counted(ops, calls)} == counted(ops, calls)
 
 
@@ -273,7 +274,7 @@ def test_coverage_before_a_moment_is_that_of_the_cut_intervals(
 def test_busy_and_idle_add_up_to_the_span_of_each_device(capture: Path, by: str) -> None:
     trace = parsers.load(capture)
     try:
-        frame = find("gaps").checked(trace, by=by)
+        frame = analyse("gaps", trace, by=by)
     except Lacking:
         return
     raw = pl.concat(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import polars as pl
 import pytest
@@ -15,11 +15,11 @@ from annotate.gpus import gpu
 from annotate.labels import PHASES
 from annotate.models import model
 from tests.labelled import Labelled
-from tests.shared import each_capture
-from ttinsys.analyses.lengths import LENGTHS_BY
+from tests.shared import each_capture, planned
+from ttinsys.analyses.lengths import LengthGrouping
 from ttinsys.figures import draw_figure, svg
 from ttinsys.figures.style import NothingToDraw
-from ttinsys.runner.registry import find
+from ttinsys.runner.run import analyse
 from ttinsys.tables.needs import Lacking
 
 SPATIAL, CROSS, SELF = "spatial_attention", "cross_attention", "self_attention"
@@ -60,7 +60,7 @@ def decoder() -> Labelled:
 
 
 def found(t: Labelled, folder: Path, **options: object) -> pl.DataFrame:
-    return find("lengths").run(t.load(folder), **options).collect()
+    return analyse("lengths", t.load(folder), **options)
 
 
 def test_calls_come_in_order_with_their_step(tmp_path: Path) -> None:
@@ -113,10 +113,10 @@ def test_length_of_a_decoder_is_the_tokens_so_far(tmp_path: Path) -> None:
 
 def test_capture_without_a_gpu_has_lengths_and_no_times(tmp_path: Path) -> None:
     trace = unet(timed=False).load(tmp_path)
-    for by in LENGTHS_BY:
-        frame = find("lengths").checked(trace, by=by)
+    for by in get_args(LengthGrouping):
+        frame = analyse("lengths", trace, by=by)
         assert frame["gpu_ns"].null_count() == frame.height
-    assert find("lengths").checked(trace)["length"].to_list() == [7, *[64, 16, 4, 64, 64] * 2]
+    assert analyse("lengths", trace)["length"].to_list() == [7, *[64, 16, 4, 64, 64] * 2]
 
 
 def test_figure_has_a_panel_each_for_self_and_cross_attention(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_stable_diffusion_has_the_lengths_and_flops_that_follow_from_the_size_of
     stages = [((pixels // 8) ** 2 // 4**stage, channels) for stage, channels in enumerate((320, 640, 1280, 1280))]
     calls = (5, 5, 5, 1)
     trace = simulated(folder, "full", steps=1, height=pixels, width=pixels)
-    frame = find("lengths").run(trace, by="length").collect().filter(pl.col("component") == "denoiser")
+    frame = analyse("lengths", trace, by="length").filter(pl.col("component") == "denoiser")
     own = frame.filter(pl.col("role") == SPATIAL).select("q_len", "kv_len", "calls", "flops")
     guided = 2  # with and without the prompt, in one batch
     assert own.rows() == [
@@ -179,14 +179,14 @@ def test_stable_diffusion_has_the_lengths_and_flops_that_follow_from_the_size_of
         (length, 77, count, count * guided * 4 * length * 77 * channels)
         for (length, channels), count in zip(stages, calls, strict=True)
     ]
-    (step,) = find("lengths").run(trace, by="step", step=0).collect().iter_rows(named=True)
+    (step,) = analyse("lengths", trace, by="step", step=0).iter_rows(named=True)
     assert (step["lengths"], step["times"], step["adjacent"]) == (4, 64.0, 4.0)
 
 
 @quiet
 def test_lengths_over_a_step_go_down_and_up_again(folder: Path) -> None:
     trace = simulated(folder, "full", steps=1, height=512, width=512)
-    frame = find("lengths").run(trace, step=0, role=(SPATIAL,)).collect()
+    frame = analyse("lengths", trace, step=0, role=(SPATIAL,))
     down = [4096] * 2 + [1024] * 2 + [256] * 2
     assert frame["length"].to_list() == [*down, 64, *[256] * 3, *[1024] * 3, *[4096] * 3]
 
@@ -206,7 +206,7 @@ def test_flops_of_the_denoisers_calls_are_what_torch_counts_in_the_same_run(fold
     denoiser = counter.get_flop_counts()["UNet2DConditionModel"]
     counted = Counter({str(name): flops for name, flops in denoiser.items()})
     products = counted["aten.bmm"] + counted["aten.baddbmm"]
-    frame = find("lengths").run(simulated(folder, "tiny")).collect().filter(pl.col("component") == "denoiser")
+    frame = analyse("lengths", simulated(folder, "tiny")).filter(pl.col("component") == "denoiser")
     assert frame["flops"].sum() == products > 0
 
 
@@ -214,9 +214,9 @@ def test_flops_of_the_denoisers_calls_are_what_torch_counts_in_the_same_run(fold
 def test_real_capture_lists_every_call_or_is_refused(capture: Path) -> None:
     trace = parsers.load(capture)
     try:
-        calls = find("lengths").checked(trace).height
+        calls = analyse("lengths", trace).height
     except Lacking as error:
         assert "sequence lengths are not known" in str(error)  # noqa: PT017
         calls = 0
     for by in ("length", "step"):
-        assert find("lengths").run(trace, by=by).collect()["calls"].sum() == calls
+        assert planned("lengths", trace, by=by)["calls"].sum() == calls

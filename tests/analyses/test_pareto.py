@@ -10,13 +10,13 @@ import pytest
 
 import parsers
 from tests.labelled import Labelled
-from tests.shared import each_capture
+from tests.shared import each_capture, planned
 from ttinsys.analyses.pareto import PARETO, with_memory
 from ttinsys.figures import draw_figure, specification
 from ttinsys.figures.style import NothingToDraw
 from ttinsys.published.literature import QUALITY
 from ttinsys.published.sheets import MODELS, model
-from ttinsys.runner.registry import find
+from ttinsys.runner.run import analyse
 from ttinsys.tables.needs import Lacking
 
 
@@ -45,7 +45,7 @@ def run(
 
 
 def one(folder: Path, t: Labelled) -> dict[str, object]:
-    return find("pareto").checked(t.load(folder)).row(0, named=True)
+    return analyse("pareto", t.load(folder)).row(0, named=True)
 
 
 def test_few_steps_are_scaled_to_the_steps_that_the_model_takes_by_default(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_front_is_of_those_that_no_other_beats_on_the_same_data(tmp_path: Path) 
         run("make-a-video", asked=50, steps=50, step_ns=90),
         run("sdxl", asked=50, steps=50),
     ]
-    frame = find("pareto").checked(*(t.load(tmp_path) for t in of))
+    frame = analyse("pareto", *(t.load(tmp_path) for t in of))
     assert frame.select("model", "estimated_ns", "front").rows() == [
         ("muse", 320, False),  # imagen is faster, and better
         ("imagen", 200, True),
@@ -120,7 +120,7 @@ def test_front_is_of_those_that_no_other_beats_on_the_same_data(tmp_path: Path) 
 
 
 def test_equals_are_both_on_the_front(tmp_path: Path) -> None:
-    frame = find("pareto").checked(*(run("muse", asked=12, steps=12).load(tmp_path) for _ in range(2)))
+    frame = analyse("pareto", *(run("muse", asked=12, steps=12).load(tmp_path) for _ in range(2)))
     assert frame["front"].to_list() == [True, True]
 
 
@@ -128,8 +128,7 @@ def test_order_of_the_traces_moves_no_one_to_the_front(tmp_path: Path) -> None:
     of = [run(name, asked=10, steps=10, step_ns=ns).load(tmp_path)
           for name, ns in (("muse", 90), ("imagen", 3), ("stable-diffusion", 1))]  # fmt: skip
     fronts = [
-        dict(find("pareto").checked(*turned).select("model", "front").iter_rows())
-        for turned in itertools.permutations(of)
+        dict(analyse("pareto", *turned).select("model", "front").iter_rows()) for turned in itertools.permutations(of)
     ]
     assert all(front == fronts[0] for front in fronts)
     assert any(fronts[0].values())
@@ -138,7 +137,7 @@ def test_order_of_the_traces_moves_no_one_to_the_front(tmp_path: Path) -> None:
 def test_scaling_all_times_scales_the_cost_and_leaves_the_front(tmp_path: Path) -> None:
     names = ("muse", "imagen", "stable-diffusion")
     frames = [
-        find("pareto").checked(
+        analyse("pareto",
             *(run(name, asked=4, steps=4, step_ns=scale * (3 + n), rest_ns=9 * scale).load(tmp_path)
               for n, name in enumerate(names))
         )
@@ -149,7 +148,7 @@ def test_scaling_all_times_scales_the_cost_and_leaves_the_front(tmp_path: Path) 
 
 
 def test_memory_of_a_sweep_is_added_by_trace(tmp_path: Path) -> None:
-    frame = find("pareto").checked(run("muse", asked=2, steps=2).load(tmp_path))
+    frame = analyse("pareto", run("muse", asked=2, steps=2).load(tmp_path))
     told = with_memory(frame, {frame["trace"][0]: 2 * 878_152_771})
     assert told.select("peak_bytes", "peak_bytes_per_parameter").row(0) == (2 * 878_152_771, 2.0)
     assert told.columns == frame.columns
@@ -168,7 +167,7 @@ def test_every_published_distance_is_of_a_model_that_runs_here_and_says_where_it
 
 def test_figure_draws_the_data_that_most_have(tmp_path: Path) -> None:
     names = ("muse", "imagen", "make-a-video", "sdxl")
-    frame = find("pareto").checked(*(run(name, asked=4, steps=4).load(tmp_path) for name in names))
+    frame = analyse("pareto", *(run(name, asked=4, steps=4).load(tmp_path) for name in names))
     drawn = specification(draw_figure("pareto", frame))
     assert drawn["title"]["subtitle"][0].endswith("2 of 4 traces have none on it")
     assert {each["model"] for data in drawn["datasets"].values() for each in data} == {"muse", "imagen"}
@@ -180,10 +179,10 @@ def test_figure_draws_the_data_that_most_have(tmp_path: Path) -> None:
 def test_capture_is_weighed_or_refused_for_what_it_lacks(capture: Path) -> None:
     trace = parsers.load(capture)
     try:
-        frame = find("pareto").checked(trace)
+        frame = analyse("pareto", trace)
     except Lacking as error:
         assert "has no GPU activity" in str(error) or "does not say what was run" in str(error)  # noqa: PT017
         # The plan runs beside the check, so it must not fail either.
-        assert find("pareto").run(trace).collect().schema.names() == PARETO.schema.names()
+        assert planned("pareto", trace).schema.names() == PARETO.schema.names()
     else:
         assert frame.height == 1

@@ -12,11 +12,11 @@ from annotate.gpus import gpu
 from annotate.labels import DTYPES, PHASES
 from annotate.models import model
 from tests.labelled import Labelled
-from tests.shared import each_capture
+from tests.shared import each_capture, planned
 from ttinsys.analyses.phases import DECODE, PREFILL
 from ttinsys.figures import draw_figure, svg
 from ttinsys.figures.style import NothingToDraw
-from ttinsys.runner.registry import find
+from ttinsys.runner.run import analyse
 from ttinsys.tables.needs import Lacking
 
 SELF, SPATIAL = "self_attention", "spatial_attention"
@@ -50,7 +50,7 @@ def language(*, device: str | None = "NVIDIA H200", dtype: int = HALF, slower: i
 
 
 def found(t: Labelled, folder: Path, **options: object) -> list[dict[str, object]]:
-    return list(find("phases").run(t.load(folder), **options).collect().iter_rows(named=True))
+    return list(analyse("phases", t.load(folder), **options).iter_rows(named=True))
 
 
 def test_prefill_answers_many_queries_and_is_bound_by_arithmetic_and_decode_answers_one(tmp_path: Path) -> None:
@@ -99,10 +99,10 @@ def test_by_step_each_token_is_a_row(tmp_path: Path) -> None:
 
 def test_steps_add_up_to_the_model_and_rates_fall_as_time_grows(tmp_path: Path) -> None:
     trace = language().load(tmp_path)
-    model_, steps = (find("phases").run(trace, by=by).collect() for by in ("model", "step"))
+    model_, steps = (analyse("phases", trace, by=by) for by in ("model", "step"))
     for column in ("calls", "gpu_ns", "flops", "bytes", "steps"):
         assert model_[column].sum() == steps[column].sum(), column
-    slow = find("phases").run(language(slower=4).load(tmp_path)).collect()
+    slow = analyse("phases", language(slower=4).load(tmp_path))
     for column in ("flops_per_s", "bytes_per_s", "bandwidth_share"):
         assert (slow[column] * 4).to_list() == pytest.approx(model_[column].to_list()), column
     assert slow["intensity"].equals(model_["intensity"])
@@ -114,16 +114,16 @@ def test_rates_are_of_calls_with_a_time_and_without_any_there_is_none(tmp_path: 
     rows = found(t, tmp_path)
     late = rows[-1]
     assert (late["phase"], late["calls"], late["gpu_ns"], late["bytes_per_s"]) == (None, 1, None, None)
-    both = find("phases").run(t.load(tmp_path)).collect().filter(pl.col("kind") == DECODE)
+    both = analyse("phases", t.load(tmp_path)).filter(pl.col("kind") == DECODE)
     assert both["bytes_per_s"].drop_nulls().to_list() == pytest.approx([10e9])
 
 
 def test_figures_show_each_attention_and_its_kind(tmp_path: Path) -> None:
-    frame = find("phases").run(language().load(tmp_path)).collect()
+    frame = analyse("phases", language().load(tmp_path))
     picture = svg(draw_figure("phases", frame))
     for text in (PREFILL, DECODE, "decoder · self · prefill", "FLOPs per byte"):
         assert text in picture
-    stepped = svg(draw_figure("phases", find("phases").run(language().load(tmp_path), by="step").collect()))
+    stepped = svg(draw_figure("phases", analyse("phases", language().load(tmp_path), by="step")))
     for text in ("queries", "keys", "decoder · self · decode"):
         assert text in stepped
     with pytest.raises(NothingToDraw):
@@ -141,7 +141,7 @@ def test_diffusion_is_like_prefill_and_autoregression_like_decode(tmp_path: Path
     for name, component in (("stable-diffusion", "denoiser"), ("muse", "denoiser"), ("parti", "decoder")):
         declared = model(name)
         export.write(simulate(declared, "tiny", declared.request("tiny"), gpu("h200")), tmp_path / f"{name}_pqtdir")
-        frame = find("phases").checked(parsers.load(tmp_path / f"{name}_pqtdir"))
+        frame = analyse("phases", parsers.load(tmp_path / f"{name}_pqtdir"))
         kinds[name] = set(frame.filter(pl.col("component") == component)["kind"])
     assert kinds == {"stable-diffusion": {PREFILL}, "muse": {PREFILL}, "parti": {DECODE}}
 
@@ -150,9 +150,9 @@ def test_diffusion_is_like_prefill_and_autoregression_like_decode(tmp_path: Path
 def test_real_capture_has_every_call_in_a_row_or_is_refused(capture: Path) -> None:
     trace = parsers.load(capture)
     try:
-        calls = find("phases").checked(trace)["calls"].sum()
+        calls = analyse("phases", trace)["calls"].sum()
     except Lacking as error:
         assert "sequence lengths are not known" in str(error)  # noqa: PT017
         calls = 0
-    assert find("phases").run(trace, by="step").collect()["calls"].sum() == calls
-    assert find("lengths").run(trace).collect().height == calls
+    assert planned("phases", trace, by="step")["calls"].sum() == calls
+    assert planned("lengths", trace).height == calls

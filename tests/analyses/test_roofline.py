@@ -11,11 +11,11 @@ import pytest
 import parsers
 from annotate.labels import DTYPES
 from tests.labelled import Labelled
-from tests.shared import each_capture
+from tests.shared import each_capture, planned
 from ttinsys.analyses.roofline import ROOFLINE_KEYS
 from ttinsys.figures import draw_figure
 from ttinsys.figures.style import NothingToDraw
-from ttinsys.runner.registry import find
+from ttinsys.runner.run import analyse
 from ttinsys.tables.needs import Lacking
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_traces" / "simulated-stable-diffusion-h200_pqtdir"
@@ -49,7 +49,7 @@ def layers(scale: int = 1) -> Labelled:
 
 def rows(trace: parsers.Trace, key: str = "role", **options: Any) -> dict[str, dict[str, Any]]:
     """The rows of a roofline, by one of their columns."""
-    return {row[key]: row for row in find("roofline").run(trace, **options).collect().iter_rows(named=True)}
+    return {row[key]: row for row in analyse("roofline", trace, **options).iter_rows(named=True)}
 
 
 def test_layers_are_held_against_the_roof(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_unknown_gpu_leaves_shares_empty_and_says_what_to_give(tmp_path: Path) -
     t = Labelled()
     t.module("unet", "linear")
     t.call("unet", 0, 9, gpu=[("k", 10, 20)], flops=100, bytes=10, dtype=HALF)
-    (row,) = find("roofline").run(t.load(tmp_path)).collect().iter_rows(named=True)
+    (row,) = analyse("roofline", t.load(tmp_path)).iter_rows(named=True)
     assert (row["intensity"], row["mfu"], row["bandwidth_share"], row["bound"]) == (10, None, None, None)
     assert row["note"] == "the trace does not name its GPU: give --gpu, or --peak and --bandwidth"
 
@@ -146,7 +146,7 @@ def test_captured_call_costs_as_often_as_its_graph_was_replayed(tmp_path: Path) 
         for node in (1, 2):
             begins = 1000 * replay + 300 * node
             t.kernel(t.main, "k", api=None, gpu=(begins, begins + 10), graph_node=node, correlation_id=launched)
-    (row,) = find("roofline").run(t.load(tmp_path), **GIVEN).collect().iter_rows(named=True)
+    (row,) = analyse("roofline", t.load(tmp_path), **GIVEN).iter_rows(named=True)
     assert (row["calls"], row["flops"], row["least_bytes"], row["gpu_ns"]) == (3, 3_000_000, 30_000, 60)
     assert row["mfu"] == pytest.approx(0.5)
 
@@ -155,7 +155,7 @@ def test_cost_of_a_call_without_gpu_work_has_no_device_and_no_rate(tmp_path: Pat
     t = layers()
     t.module("unet.lost", "linear")
     t.call("unet.lost", 50, 55, flops=7, bytes=7, dtype=HALF)
-    frame = find("roofline").run(t.load(tmp_path), **GIVEN).collect()
+    frame = analyse("roofline", t.load(tmp_path), **GIVEN)
     lost = frame.filter(pl.col("device").is_null())
     assert lost.select("role", "flops", "gpu_ns", "mfu", "flops_per_s").rows() == [("linear", 7, 0, None, None)]
     assert frame.filter(role="linear", device=0)["flops"].item() == 5_000_000
@@ -174,14 +174,14 @@ def test_twice_the_time_is_half_of_every_rate(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("by", ROOFLINE_KEYS)
 def test_points_have_a_roof_and_a_ridge(tmp_path: Path, by: str) -> None:
-    frame = find("roofline").run(layers().load(tmp_path), by=by, **GIVEN).collect()
+    frame = analyse("roofline", layers().load(tmp_path), by=by, **GIVEN)
     drawn = draw_figure("roofline", frame).to_dict()
     said = {row["text"] for data in drawn["datasets"].values() for row in data if "text" in row}
     assert {"100 TFLOP/s", "1,000 GB/s", "ridge 100"} <= said
 
 
 def test_nothing_is_drawn_where_nothing_has_operations(tmp_path: Path) -> None:
-    frame = find("roofline").run(layers().load(tmp_path), **GIVEN).collect()
+    frame = analyse("roofline", layers().load(tmp_path), **GIVEN)
     with pytest.raises(NothingToDraw, match="no row with operations"):
         draw_figure("roofline", frame.filter(pl.col("role") == "other"))
 
@@ -189,9 +189,9 @@ def test_nothing_is_drawn_where_nothing_has_operations(tmp_path: Path) -> None:
 @pytest.mark.parametrize("by", ROOFLINE_KEYS)
 def test_sample_adds_up_to_its_operations_and_calls(by: str) -> None:
     trace = parsers.load(SAMPLE)
-    frame = find("roofline").checked(trace, by=by)
-    ops = find("breakdown").run(trace).collect()
-    layer = find("roofline").run(trace, by="layer").collect()
+    frame = analyse("roofline", trace, by=by)
+    ops = analyse("breakdown", trace)
+    layer = analyse("roofline", trace, by="layer")
     assert frame["gpu_ns"].sum() == ops["sum_ns"].sum()
     assert [frame[name].sum() for name in ("flops", "least_bytes", "calls")] == [
         layer[name].sum() for name in ("flops", "least_bytes", "calls")
@@ -204,6 +204,6 @@ def test_sample_adds_up_to_its_operations_and_calls(by: str) -> None:
 def test_capture_without_costs_is_refused_with_the_remedy(capture: Path) -> None:
     trace = parsers.load(capture)
     with pytest.raises(Lacking, match=r"no annotated FLOPs|no GPU activity"):
-        find("roofline").checked(trace)
-    frame = find("roofline").run(trace).collect()
-    assert frame["gpu_ns"].sum() == find("breakdown").run(trace).collect()["sum_ns"].sum()
+        analyse("roofline", trace)
+    frame = planned("roofline", trace)
+    assert frame["gpu_ns"].sum() == planned("breakdown", trace)["sum_ns"].sum()

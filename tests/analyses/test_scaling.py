@@ -14,13 +14,13 @@ import parsers
 import ttinsys
 from parsers import Trace
 from tests.labelled import Labelled
-from tests.shared import each_capture
+from tests.shared import each_capture, planned
 from ttinsys.analyses.scaling import SCALING_BY
 from ttinsys.cli import main
 from ttinsys.figures import draw_figure, specification
 from ttinsys.figures.style import NothingToDraw
 from ttinsys.measures.series import NotASweep
-from ttinsys.runner.registry import find
+from ttinsys.runner.run import analyse
 from ttinsys.tables.needs import Lacking
 
 SIDES = (4, 8, 12, 16)
@@ -69,7 +69,7 @@ def of(frame: pl.DataFrame, **values: Any) -> pl.DataFrame:
 
 
 def test_coefficients_that_made_the_times_come_back(tmp_path: Path) -> None:
-    frame = find("scaling").run(*sweep(tmp_path)).collect()
+    frame = analyse("scaling", *sweep(tmp_path))
     found = of(frame, n=256).select("role", "time_ns", "constant_ns", "linear_ns", "quadratic_ns").rows()
     assert found == [
         (ATTENTION, 131172, *(pytest.approx(term, abs=1e-3) for term in (100, 0, 2 * 256**2))),
@@ -85,7 +85,7 @@ def test_coefficients_that_made_the_times_come_back(tmp_path: Path) -> None:
 
 
 def test_operations_grow_as_the_formulas_say(tmp_path: Path) -> None:
-    frame = find("scaling").run(*sweep(tmp_path)).collect()
+    frame = analyse("scaling", *sweep(tmp_path))
     largest = of(frame, n=256).select("role", "flops_exponent", "law", "flops", "predicted_flops")
     assert largest.rows() == [
         (ATTENTION, pytest.approx(2), 2, 4 * 256**2, 4 * 256**2),
@@ -95,14 +95,14 @@ def test_operations_grow_as_the_formulas_say(tmp_path: Path) -> None:
 
 
 def test_untold_operations_are_null_and_not_0(tmp_path: Path) -> None:
-    frame = find("scaling").run(*sweep(tmp_path, flops=False)).collect()
+    frame = analyse("scaling", *sweep(tmp_path, flops=False))
     assert frame.select("flops", "flops_exponent", "predicted_flops").null_count().row(0) == (12, 12, 12)
 
 
 @pytest.mark.parametrize("steps", [1, 3])
 def test_number_of_steps_changes_sums_and_nothing_else(tmp_path: Path, steps: int) -> None:
     traces = [point(tmp_path, side, steps=steps if side == 8 else 2) for side in SIDES]
-    frame = find("scaling").run(*traces).collect()
+    frame = analyse("scaling", *traces)
     rows = of(frame, n=64, role=ATTENTION).select("time_ns", "sum_ns", "steps").rows()
     assert rows == [(8292, 8292 * steps, steps)]
     assert set(frame["series"]) == {"all"}
@@ -111,7 +111,7 @@ def test_number_of_steps_changes_sums_and_nothing_else(tmp_path: Path, steps: in
 
 def test_backends_are_series_in_the_order_of_the_traces(tmp_path: Path) -> None:
     traces = [*sweep(tmp_path, attention="sdpa"), *sweep(tmp_path, attention="eager", beyond=1000)]
-    frame = find("scaling").run(*traces).collect()
+    frame = analyse("scaling", *traces)
     assert frame["series"].unique(maintain_order=True).to_list() == ["attention=sdpa", "attention=eager"]
     found = of(frame, n=16, role=ATTENTION)["constant_ns"].to_list()
     assert found == [pytest.approx(100, abs=1e-3), pytest.approx(1100, abs=1e-3)]
@@ -119,18 +119,18 @@ def test_backends_are_series_in_the_order_of_the_traces(tmp_path: Path) -> None:
 
 def test_point_off_the_curve_is_flagged_and_the_worst_is_named(tmp_path: Path) -> None:
     traces = [point(tmp_path, side, beyond=20_000 if side == 8 else 0) for side in (4, 8, 12, 16, 20)]
-    frame = find("scaling").run(*traces).collect()
+    frame = analyse("scaling", *traces)
     attention = of(frame, role=ATTENTION)
     assert of(attention, off=True)["n"].to_list() == [64]
     assert attention["worst_n"].unique().to_list() == [64]
     assert attention["worst"][0] == of(attention, n=64)["residual"].item()
     assert not of(frame, role=CONVOLUTION)["off"].any()
-    loose = find("scaling").run(*traces, tolerance=100.0).collect()
+    loose = analyse("scaling", *traces, tolerance=100.0)
     assert not loose["off"].any()
 
 
 def test_two_sizes_have_exponents_and_no_fit_and_say_why(tmp_path: Path) -> None:
-    frame = find("scaling").run(*sweep(tmp_path, (4, 8))).collect()
+    frame = analyse("scaling", *sweep(tmp_path, (4, 8)))
     assert of(frame, role="linear")["exponent"].to_list() == [0, 0]
     columns = ["fitted_ns", "residual", "off", "worst", "worst_n", "rms", "r2", "crossover"]
     assert frame.select(columns).null_count().row(0) == (6,) * len(columns)
@@ -139,7 +139,7 @@ def test_two_sizes_have_exponents_and_no_fit_and_say_why(tmp_path: Path) -> None
 
 
 def test_kernel_that_ran_at_some_sizes_says_so(tmp_path: Path) -> None:
-    frame = find("scaling").run(*sweep(tmp_path), by="kernel").collect()
+    frame = analyse("scaling", *sweep(tmp_path), by="kernel")
     notes = dict(frame.unique("kernel").select("kernel", "note").iter_rows())
     assert notes == {
         "flash_fwd": None,
@@ -152,12 +152,12 @@ def test_kernel_that_ran_at_some_sizes_says_so(tmp_path: Path) -> None:
 
 
 def test_fits_keep_the_largest_size_of_each(tmp_path: Path) -> None:
-    frame = find("scaling").run(*sweep(tmp_path), fits=True).collect()
+    frame = analyse("scaling", *sweep(tmp_path), fits=True)
     assert frame.select("role", "n").rows() == [(ATTENTION, 256), (CONVOLUTION, 256), ("linear", 256)]
 
 
 def test_projections_move_to_their_attention_with_their_operations(tmp_path: Path) -> None:
-    frame = find("scaling").run(*sweep(tmp_path), projections="attention").collect()
+    frame = analyse("scaling", *sweep(tmp_path), projections="attention")
     row = of(frame, role=ATTENTION, n=256).select("sum_ns", "flops").row(0)
     assert row == (131172 + 40, 4 * 256**2 + 2 * 256)
     assert set(frame["role"]) == {ATTENTION, CONVOLUTION}
@@ -166,7 +166,7 @@ def test_projections_move_to_their_attention_with_their_operations(tmp_path: Pat
 @pytest.mark.parametrize("by", SCALING_BY)
 def test_sums_of_a_trace_are_those_of_its_operations(tmp_path: Path, by: str) -> None:
     traces = sweep(tmp_path)
-    frame = find("scaling").run(*traces, by=by, component="all").collect()
+    frame = planned("scaling", *traces, by=by, component="all")
     whole = [ttinsys.attribute(trace).select(pl.col("duration_ns").sum()).collect().item() for trace in traces]
     assert frame.group_by("trace").agg(pl.col("sum_ns").sum()).sort("trace")["sum_ns"].to_list() == whole
     assert frame.group_by("trace").agg(pl.col("share").sum())["share"].to_list() == [pytest.approx(1)] * 4
@@ -174,14 +174,14 @@ def test_sums_of_a_trace_are_those_of_its_operations(tmp_path: Path, by: str) ->
 
 def test_rectangle_of_the_same_area_is_the_same_size(tmp_path: Path) -> None:
     traces = [*sweep(tmp_path, (4, 12, 16)), point(tmp_path, 8, height=4, width=16)]
-    assert find("scaling").run(*traces).collect()["residual"].abs().max() == pytest.approx(0)
+    assert analyse("scaling", *traces)["residual"].abs().max() == pytest.approx(0)
 
 
 def test_frames_are_swept_for_each_size_of_picture_where_so_asked(tmp_path: Path) -> None:
     traces = [point(tmp_path, side, frames=frames) for side in (4, 8) for frames in (1, 2, 4)]
     with pytest.raises(NotASweep, match=r"^pixels and frames vary: name one with --over"):
-        find("scaling").checked(*traces)
-    frame = find("scaling").run(*traces, over="frames").collect()
+        analyse("scaling", *traces)
+    frame = analyse("scaling", *traces, over="frames")
     assert frame["series"].unique(maintain_order=True).to_list() == ["height=4, width=4", "height=8, width=8"]
     assert frame["exponent"].abs().max() == pytest.approx(0)
     assert frame.filter(pl.col("role") == ATTENTION)["law"].unique().to_list() == [1]
@@ -190,7 +190,7 @@ def test_frames_are_swept_for_each_size_of_picture_where_so_asked(tmp_path: Path
 def test_what_is_no_sweep_is_refused_in_a_line_that_says_what_varies(tmp_path: Path) -> None:
     def refusal(*traces: Trace, **options: Any) -> str:
         with pytest.raises(NotASweep) as raised:
-            find("scaling").checked(*traces, **options)
+            analyse("scaling", *traces, **options)
         assert "\n" not in str(raised.value)
         return str(raised.value)
 
@@ -209,28 +209,28 @@ def test_trace_that_tells_of_no_run_is_refused_with_the_remedy(tmp_path: Path) -
     t.module("unet", "other")
     t.call("unet", 0, 100, gpu=[("sgemm", 0, 10)])
     with pytest.raises(Lacking, match="does not say what was run"):
-        find("scaling").checked(*sweep(tmp_path), t.load(tmp_path))
+        analyse("scaling", *sweep(tmp_path), t.load(tmp_path))
 
 
 def test_figure_has_a_panel_per_series_with_points_curves_and_crossover(tmp_path: Path) -> None:
     traces = [*sweep(tmp_path), *sweep(tmp_path, attention="eager", beyond=1000)]
-    frame = find("scaling").run(*traces).collect()
+    frame = analyse("scaling", *traces)
     panels = specification(draw_figure("scaling", frame))["hconcat"]
     assert [panel["title"]["text"] for panel in panels] == ["sdpa", "eager"]
     assert panels[0]["title"]["subtitle"] == ["attention overtakes convolution", "at 6² pixels"]
     assert [layer["mark"]["type"] for layer in panels[0]["layer"]] == ["line", "point", "rule"]
     with pytest.raises(NothingToDraw, match="leave out --fits"):
-        draw_figure("scaling", find("scaling").run(*traces, fits=True).collect())
+        draw_figure("scaling", analyse("scaling", *traces, fits=True))
 
 
 def test_two_sizes_are_drawn_without_curves(tmp_path: Path) -> None:
-    (panel,) = specification(draw_figure("scaling", find("scaling").run(*sweep(tmp_path, (4, 8))).collect()))["hconcat"]
+    (panel,) = specification(draw_figure("scaling", analyse("scaling", *sweep(tmp_path, (4, 8)))))["hconcat"]
     assert [layer["mark"]["type"] for layer in panel["layer"]] == ["point"]
 
 
 def test_one_trace_on_the_command_line_is_one_line(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["scaling", str(point(tmp_path, 8).path)])
-    assert done.exit_code == 1
+    assert done.exit_code == 3
     (line,) = done.stderr.splitlines()
     assert line.endswith("none of pixels, frames, batch, tokens varies: give traces of one model at several sizes")
 
@@ -239,5 +239,5 @@ def test_one_trace_on_the_command_line_is_one_line(tmp_path: Path) -> None:
 def test_every_capture_is_a_point_or_lacks_what_is_needed(capture: Path) -> None:
     trace = parsers.load(capture)
     with pytest.raises((Lacking, NotASweep)) as raised:
-        find("scaling").checked(trace)
+        analyse("scaling", trace)
     assert "\n" not in str(raised.value)

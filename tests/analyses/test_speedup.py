@@ -13,16 +13,16 @@ import ttinsys
 from parsers import TraceError
 from tests.analyses.test_diff import after, unet
 from tests.build import TraceBuilder
-from tests.shared import each_capture
+from tests.shared import each_capture, planned
 from ttinsys.cli import main
 from ttinsys.figures import draw_figure
 from ttinsys.figures.style import NothingToDraw
-from ttinsys.runner.registry import find
+from ttinsys.runner.run import analyse
 from ttinsys.tables.needs import Lacking
 
 
 def speedup(folder: Path, *traces: TraceBuilder, **options: object) -> pl.DataFrame:
-    return find("speedup").run(*(trace.load(folder) for trace in traces), **options).collect()
+    return planned("speedup", *(trace.load(folder) for trace in traces), **options)
 
 
 def test_whole_components_and_roles_are_told_with_what_each_saved(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_pairs_have_each_their_own_baseline(tmp_path: Path) -> None:
     ]
     against_first = speedup(tmp_path, *traces)
     assert dict(against_first.drop_nulls("unfair").select("trace", "unfair").iter_rows()) == {
-        "2": "model two, not one", "3": "model two, not one",
+        "2": "model two (baseline: one)", "3": "model two (baseline: one)",
     }  # fmt: skip
     assert against_first.filter(pl.col("trace") == "3")["speedup"].null_count() == 10
     with pytest.raises(TraceError, match="3 are named"):
@@ -121,11 +121,11 @@ def test_a_trace_may_be_named_twice(tmp_path: Path) -> None:
 def test_every_capture_is_as_fast_as_itself(capture: Path) -> None:
     traces = parsers.load(capture), parsers.load(capture)
     ops = ttinsys.attribute(traces[0]).select("duration_ns").collect()
-    frame = find("speedup").run(*traces).collect()
+    frame = planned("speedup", *traces)
     assert (frame["before_ns"] == frame["after_ns"]).all()
     assert set(frame["speedup"]) == ({None} if ops.is_empty() else {1.0})
     for level in ("component", "role"):
         assert frame.filter(pl.col("level") == level)["before_ns"].sum() == ops["duration_ns"].sum()
     if ops.is_empty():
         with pytest.raises(Lacking, match="has no GPU activity"):
-            find("speedup").checked(*traces)
+            analyse("speedup", *traces)

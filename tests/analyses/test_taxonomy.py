@@ -87,10 +87,10 @@ def test_unknown_model_is_a_usage_error_that_lists_them() -> None:
 
 
 def test_misspelt_model_gets_the_nearest_name_and_the_list_in_one_line() -> None:
-    code, out, err = run("stable-difusion", "xyzzy")
+    code, out, err = run("muse", "stable-difusion", "xyzzy")
     assert (code, out) == (2, "")
     (line,) = [line for line in err.splitlines() if line.startswith("Error: ")]
-    assert line.startswith("Error: no model stable-difusion, xyzzy: did you mean stable-diffusion? There are ")
+    assert line.startswith("Error: no model stable-difusion: did you mean stable-diffusion? There are ")
     assert line.endswith(", wan-14b")
     assert "no model xyzzy: there are stable-diffusion" in run("xyzzy")[2]
 

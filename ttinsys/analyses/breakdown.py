@@ -7,11 +7,13 @@ ttinsys breakdown eager.sqlite flash.sqlite --plot breakdown.svg
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import polars as pl
 
 from parsers.schema import Column, Table
 from ttinsys.measures.attention_parts import with_parts
-from ttinsys.measures.dimensions import PROJECTIONS, component, role
+from ttinsys.measures.dimensions import PROJECTIONS, Projections, component, role
 from ttinsys.measures.intervals import busy_by
 from ttinsys.measures.options import Option
 from ttinsys.measures.sums import percentile_95, ratio, share
@@ -38,19 +40,19 @@ BREAKDOWN = Table(
     doc="one row per trace and value of what was asked `--by`; columns that were not asked for are null",
 )
 
-DIMENSIONS = ("role", "operator", "component", "step", "phase", "part")
+Dimension = Literal["role", "operator", "component", "step", "phase", "part"]
+DIMENSIONS: tuple[str, ...] = get_args(Dimension)
 
 
 @analysis(
     returns=BREAKDOWN,
-    options=(
-        Option("by", str, ("role",), "What to divide by; twice crosses two.", DIMENSIONS, multiple=True),
-        PROJECTIONS,
-    ),
+    options=(Option("by", "Divide by this; give it twice to cross two."), PROJECTIONS),
     needs=(GPU_ACTIVITY,),
     across=True,
 )
-def breakdown(ops: pl.LazyFrame, *, by: tuple[str, ...] = ("role",), projections: str = "linear") -> pl.LazyFrame:
+def breakdown(
+    ops: pl.LazyFrame, *, by: tuple[Dimension, ...] = ("role",), projections: Projections = "linear"
+) -> pl.LazyFrame:
     """Divide GPU time (Fig. 6 of the study).
 
     Args:

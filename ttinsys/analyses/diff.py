@@ -32,12 +32,14 @@ A table is named after a --by that was given, and a row of it.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import polars as pl
 
 from parsers.schema import Column, Table
-from ttinsys.comparison.alignment import KEYS, PER, TOTAL, against_first, compared, traces_of
+from ttinsys.comparison.alignment import KEYS, TOTAL, against_first, compared, traces_of
 from ttinsys.comparison.fairness import remarks, unfair
-from ttinsys.comparison.gate import BUDGET, CONFIDENCE, PERCENT, Budget, exceeded, slower
+from ttinsys.comparison.gate import Budget, exceeded, parse_budget, parse_confidence, parse_percent, slower
 from ttinsys.measures.options import Option
 from ttinsys.measures.sums import ratio
 from ttinsys.runner.registry import analysis
@@ -105,9 +107,14 @@ def judge(result: pl.DataFrame, *, fail_over: float | None = None, budget: Budge
 @analysis(
     returns=DIFF,
     options=(
-        Option("by", str, ("layer",), "What to align by; repeat it for several lists.", tuple(KEYS), multiple=True),
-        Option("per", str, "trace", "Times of the whole trace, or of its mean step without what is outside.", PER),
-        Option("confidence", CONFIDENCE, 0.95, "How often mere noise is called noise (Welch's t-test)."),
+        Option("by", "Align by this; repeat it for several lists.", tuple(KEYS)),
+        Option("per", "Compare the time of the whole trace, or of its mean step without what is outside steps."),
+        Option(
+            "confidence",
+            "Confidence level of the noise band (Welch's t-test).",
+            parse=parse_confidence,
+            metavar="PERCENT",
+        ),
     ),
     needs=(GPU_ACTIVITY,),
     across=True,
@@ -115,8 +122,18 @@ def judge(result: pl.DataFrame, *, fail_over: float | None = None, budget: Budge
     remarks=remarks,
     verdict=judge,
     judged_by=(
-        Option("fail_over", PERCENT, None, "Exit with 1 where it is slower by more than this, as 3%, and than noise."),
-        Option("budget", BUDGET, None, "Exit with 1 where a limit in this TOML file is exceeded."),
+        Option(
+            "fail_over",
+            "Exit with status 1 where the trace is slower by more than this, such as 3%, and than noise.",
+            parse=parse_percent,
+            metavar="PERCENT",
+        ),
+        Option(
+            "budget",
+            "Exit with status 1 where a limit in this TOML file is exceeded.",
+            parse=parse_budget,
+            metavar="FILE",
+        ),
     ),
 )
 def diff(
@@ -126,7 +143,7 @@ def diff(
     api_calls: pl.LazyFrame,
     *,
     by: tuple[str, ...] = ("layer",),
-    per: str = "trace",
+    per: Literal["trace", "step"] = "trace",
     confidence: float = 0.95,
 ) -> pl.LazyFrame:
     """Compare the GPU time of traces.

@@ -11,6 +11,7 @@ it began later, and `cpu` while it is in none; the launch itself is `launch`; wh
 from __future__ import annotations
 
 from itertools import product
+from typing import Literal
 
 import polars as pl
 
@@ -57,6 +58,8 @@ GAPS = Table(
     doc="one row per device and what was asked `--by`; `cpu` to `unknown` add up to `idle`",
 )  # fmt: skip
 
+Grouping = Literal["trace", "component", "step"]
+
 KINDS = ("cpu", "launch", "sync", "latency", "unknown")
 """What idle time is spent on."""
 
@@ -67,10 +70,12 @@ _KEYS = ["device", "component", "step_id"]
 
 @analysis(
     returns=GAPS,
-    options=(Option("by", str, "component", "What a row is.", ("trace", "component", "step")),),
+    options=(Option("by", "Group rows by component, step or trace."),),
     needs=(GPU_ACTIVITY,),
 )
-def gaps(ops: pl.LazyFrame, ranges: pl.LazyFrame, api_calls: pl.LazyFrame, *, by: str = "component") -> pl.LazyFrame:
+def gaps(
+    ops: pl.LazyFrame, ranges: pl.LazyFrame, api_calls: pl.LazyFrame, *, by: Grouping = "component"
+) -> pl.LazyFrame:
     """Divide the time of each device into busy and idle, and idle time by what it was spent on.
 
     Args:

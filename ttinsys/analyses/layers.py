@@ -31,9 +31,7 @@ LAYERS = Table(
 )
 
 
-@analysis(
-    returns=LAYERS, options=(Option("depth", int, None, "Deepest level to list; 0 is the top."),), tree="total_ns"
-)
+@analysis(returns=LAYERS, options=(Option("depth", "List no level deeper than this; 0 is the top."),), tree="total_ns")
 def layers(ops: pl.LazyFrame, ranges: pl.LazyFrame, *, depth: int | None = None) -> pl.LazyFrame:
     """Add up GPU and CPU time by stack of ranges.
 

@@ -13,6 +13,8 @@ is its queries.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import polars as pl
 
 from parsers.schema import Column, Table
@@ -46,20 +48,20 @@ LENGTHS = Table(
     doc="one row per call in order, per role and length, or per step and component; the rest is null",
 )
 
-LENGTHS_BY = ("call", "length", "step")
+LengthGrouping = Literal["call", "length", "step"]
 
 
 @analysis(
     returns=LENGTHS,
     options=(
-        Option("by", str, "call", "One row per call, role and length, or step.", LENGTHS_BY),
-        Option("role", str, (), "Only attention of this role; may be repeated.", ATTENTION_ROLES, multiple=True),
-        Option("step", int, None, "Only this step."),
+        Option("by", "List calls in their order, or group them by role and length, or by step."),
+        Option("role", "Keep attention of this role; repeatable.", ATTENTION_ROLES),
+        Option("step", "Keep this step."),
     ),
     needs=(needs.ATTENTION_LENGTHS,),
 )
 def lengths(
-    calls: pl.LazyFrame, *, by: str = "call", role: tuple[str, ...] = (), step: int | None = None
+    calls: pl.LazyFrame, *, by: LengthGrouping = "call", role: tuple[str, ...] = (), step: int | None = None
 ) -> pl.LazyFrame:
     """Sequence lengths over one inference (Figs. 7 and 8 of the study).
 

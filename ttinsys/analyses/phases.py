@@ -12,6 +12,8 @@ more FLOPs per byte than the GPU's ridge, which `above_ridge` tells.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import polars as pl
 
 from parsers.schema import Column, Table
@@ -58,14 +60,19 @@ _BANDWIDTH = pl.col(_CEILINGS[-1])
 @analysis(
     returns=PHASES,
     options=(
-        Option("by", str, "model", "One row for the whole run, or for each step.", ("model", "step")),
-        Option("queries", int, 1, "Most queries of a call that is like decode."),
-        Option("ridge", float, None, "FLOPs per byte from which on arithmetic bounds; by default, the GPU's."),
+        Option("by", "Give one row for the whole run, or one for each step."),
+        Option("queries", "Count a call as decode-like up to this many queries."),
+        Option("ridge", "FLOPs per byte from which arithmetic is the bound; by default that of the GPU."),
     ),
     needs=(ATTENTION_LENGTHS,),
 )
 def phases(
-    calls: pl.LazyFrame, gpus: pl.LazyFrame, *, by: str = "model", queries: int = 1, ridge: float | None = None
+    calls: pl.LazyFrame,
+    gpus: pl.LazyFrame,
+    *,
+    by: Literal["model", "step"] = "model",
+    queries: int = 1,
+    ridge: float | None = None,
 ) -> pl.LazyFrame:
     """Tell attention that is like prefill from attention that is like decode (Table III of the study).
 

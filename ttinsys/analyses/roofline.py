@@ -6,14 +6,15 @@ ttinsys roofline run.sqlite --by layer --gpu h100 --plot roofline.svg
 
 from __future__ import annotations
 
-import click
+from typing import Literal
+
 import polars as pl
 
 from parsers.schema import Column, Table
 from ttinsys.attribution.labels import ITEM_BYTES
 from ttinsys.measures.ceilings import ceilings, peak_of_type
 from ttinsys.measures.dimensions import PIPELINE, role
-from ttinsys.measures.options import Option
+from ttinsys.measures.options import Option, positive
 from ttinsys.measures.sums import known_sum, ratio
 from ttinsys.published.sheets import GPUS
 from ttinsys.runner.registry import analysis
@@ -57,17 +58,17 @@ ROOFLINE_KEYS = {
 ALL_LAYERS = "(all layers)"
 """Role of the one row that `--by model` gives to what is annotated."""
 
-_POSITIVE = click.FloatRange(min=0, min_open=True)
+RooflineGrouping = Literal["layer", "role", "component", "model"]
 
 
 @analysis(
     returns=ROOFLINE,
     options=(
-        Option("by", str, "role", "What a row is.", tuple(ROOFLINE_KEYS)),
-        Option("gpu", str, None, "The GPU, where the trace does not tell or tells another.", tuple(GPUS)),
-        Option("peak", _POSITIVE, None, "Its peak in TFLOP/s, for every type."),
-        Option("bandwidth", _POSITIVE, None, "Bandwidth of its memory in GB/s."),
-        Option("float32", str, "tf32", "Peak that 32-bit floats are held against.", ("tf32", "single")),
+        Option("by", "Group rows by layer, role or component, or give one for the whole model."),
+        Option("gpu", "Take this GPU, where the trace does not name one or names another.", tuple(GPUS)),
+        Option("peak", "Peak of the GPU in TFLOP/s, for every type.", parse=positive, metavar="TFLOPS"),
+        Option("bandwidth", "Bandwidth of its memory in GB/s.", parse=positive, metavar="GBPS"),
+        Option("float32", "Hold 32-bit floats against the peak of TF32, or of single precision."),
     ),
     needs=(GPU_ACTIVITY, ANNOTATED_COSTS),
 )
@@ -76,11 +77,11 @@ def roofline(
     calls: pl.LazyFrame,
     gpus: pl.LazyFrame,
     *,
-    by: str = "role",
+    by: RooflineGrouping = "role",
     gpu: str | None = None,
     peak: float | None = None,
     bandwidth: float | None = None,
-    float32: str = "tf32",
+    float32: Literal["tf32", "single"] = "tf32",
 ) -> pl.LazyFrame:
     """Hold layers against the ceilings of their GPU (Fig. 5 of the study).
 

@@ -11,15 +11,16 @@ in nothing but that size, and in the number of steps, are a series: backends and
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal, get_args
 
 import polars as pl
 
 from parsers.schema import Column, Table
-from ttinsys.measures.dimensions import PROJECTIONS, family, role, role_of_module
+from ttinsys.measures.dimensions import PROJECTIONS, Projections, family, role, role_of_module
 from ttinsys.measures.fitting import FEWEST, Fit, fit, overtakes, power, rms
 from ttinsys.measures.formulas import growth
 from ttinsys.measures.options import Option
-from ttinsys.measures.series import AXES, NotASweep, points
+from ttinsys.measures.series import NotASweep, points
 from ttinsys.measures.sums import known_sum, ratio
 from ttinsys.runner.registry import analysis
 from ttinsys.tables.calls import executed
@@ -61,8 +62,9 @@ SCALING = Table(
     doc="one row per series, value of what was asked `--by`, and trace; what is told of a fit is repeated on its rows",
 )
 
-SCALING_BY = ("role", "family", "operator", "kernel")
-COMPONENTS = ("denoiser", "decoder", "text_encoder", "image_encoder", "vae", "scheduler", "all")
+ScalingGrouping = Literal["role", "family", "operator", "kernel"]
+SCALING_BY: tuple[str, ...] = get_args(ScalingGrouping)
+ComponentChoice = Literal["denoiser", "decoder", "text_encoder", "image_encoder", "vae", "scheduler", "all"]
 
 FARTHEST = 10
 """How far beyond the sizes a crossover is told of, as a factor: farther out, a fit says nothing."""
@@ -71,12 +73,12 @@ FARTHEST = 10
 @analysis(
     returns=SCALING,
     options=(
-        Option("over", str, "auto", "What size is; auto: the one that varies.", ("auto", *AXES)),
-        Option("by", str, "role", "What to fit.", SCALING_BY),
-        Option("component", str, "denoiser", "Part of the pipeline whose time it is.", COMPONENTS),
+        Option("over", "Take this as the size; auto takes the one that varies."),
+        Option("by", "Fit the time of each role, family, operator or kernel."),
+        Option("component", "Fit the time of this part of the pipeline."),
         PROJECTIONS,
-        Option("tolerance", float, 0.25, "Residual beyond which a point is off: 0.25 is 25%."),
-        Option("fits", bool, default=False, help="Only the largest size of each: one row per fit."),
+        Option("tolerance", "Mark a point as off where its residual exceeds this; 0.25 is 25%."),
+        Option("fits", "Keep the largest size of each series: one row per fit."),
     ),
     needs=(GPU_ACTIVITY, ANNOTATED_ROLES, ANNOTATED_RUNS),
     across=True,
@@ -86,10 +88,10 @@ def scaling(
     calls: pl.LazyFrame,
     runs: pl.LazyFrame,
     *,
-    over: str = "auto",
-    by: str = "role",
-    component: str = "denoiser",
-    projections: str = "linear",
+    over: Literal["auto", "pixels", "frames", "batch", "tokens"] = "auto",
+    by: ScalingGrouping = "role",
+    component: ComponentChoice = "denoiser",
+    projections: Projections = "linear",
     tolerance: float = 0.25,
     fits: bool = False,
 ) -> pl.LazyFrame:
@@ -101,7 +103,7 @@ def scaling(
         runs: `RUNS` of them.
         over: of `AXES`; `auto`: the one that varies.
         by: of `BY`.
-        component: of `COMPONENTS`; what is outside it is left out, and `all` leaves out nothing.
+        component: part of the pipeline; what is outside it is left out, and `all` leaves out nothing.
         projections: whether linear layers of an attention keep their role or take that of the attention.
         tolerance: residual beyond which a point is off.
         fits: only the largest size of each fit.

@@ -51,7 +51,7 @@ _WHOLE = ("span", "busy", "sum")
 
 @analysis(
     returns=SPEEDUP,
-    options=(Option("pairs", bool, default=False, help="Traces are baseline, compared, baseline, compared, ..."),),
+    options=(Option("pairs", "Compare each second trace with the one before it."),),
     needs=(GPU_ACTIVITY,),
     across=True,
     least=2,
@@ -92,7 +92,9 @@ def speedup(
         *(pl.concat_list(f"{name}{suffix}" for name in _WHOLE[:2]).alias(f"{when}_ns")
           for when, suffix in (("before", ""), ("after", "_after"))),
     )  # fmt: skip
-    ends = ends.explode("part", "before_ns", "after_ns").with_columns(pl.col("before_ns", "after_ns").fill_null(0))
+    # No list is empty; Polars 1 wants to be told what would become of one.
+    ends = ends.explode("part", "before_ns", "after_ns", empty_as_null=False)
+    ends = ends.with_columns(pl.col("before_ns", "after_ns").fill_null(0))
     return _rated(
         pl.concat([ends, parts], how="diagonal"), unfair(ops, ranges, runs, api_calls, baselines), _models(runs)
     )

@@ -8,14 +8,20 @@ ranges refer to by number. A trace without them has the same columns, all null.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import polars as pl
 
-from annotate import labels
 from parsers import Trace
 from parsers.schema import Column
 from parsers.tables import MARK_EVENT
 from ttinsys.attribution.identity import process_of
 from ttinsys.attribution.nesting import inherited, innermost
+
+if TYPE_CHECKING:
+    from annotate import labels
+else:
+    from ttinsys._annotate import labels
 
 LABELS = (
     Column("role", pl.String, "what the module does, as `spatial_attention` or `linear`"),

@@ -99,7 +99,7 @@ def calls_inside(ranges: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
             )
             .filter(pl.col("low") < pl.col("high"))
             .select(pl.exclude("low", "high"), pl.int_ranges("low", "high", dtype=pl.UInt32).alias("call"))
-            .explode("call")
+            .explode("call", empty_as_null=False)
         )
         if not orderly:
             inside = inside.filter(

@@ -1,15 +1,17 @@
-"""One click command per registered analysis."""
+"""One click command per analysis, made from its declaration."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ttinsys.commands.exit_status import ExitStatus
 from ttinsys.commands.options import (
     Command,
+    captures,
     collected,
     each,
     help_text,
@@ -19,23 +21,24 @@ from ttinsys.commands.options import (
     selection_options,
     trace_arguments,
 )
-from ttinsys.measures.options import Option
-from ttinsys.runner.registry import Analysis, find
+from ttinsys.commands.types import setting_type
+from ttinsys.measures.options import OptionError, Setting
+from ttinsys.runner.registry import Analysis, TooFewTraces, find
 
 if TYPE_CHECKING:
+    from parsers.schema import Table
     from ttinsys.attribution.select import Selection
     from ttinsys.render import Destination
-
-_ONE, _TWO = 1, 2
+    from ttinsys.runner.run import AnalysisResult, Tables
 
 
 def command_of(name: str) -> click.Command:
     """The subcommand of the analysis called `name`."""
     analysis = find(name)
 
-    @click.command(name.replace("_", "-"), help=_help(analysis))
+    @click.command(name.replace("_", "-"), cls=AnalysisCommand, help=help_text(analysis.documentation))
     @trace_arguments
-    @_own_options(analysis.options + analysis.judged_by)
+    @_own_options({**analysis.settings, **analysis.verdict_settings})
     @selection_options
     @output_options
     @plot_option
@@ -47,81 +50,103 @@ def command_of(name: str) -> click.Command:
         plot: Destination | None,
         **own: Any,
     ) -> None:
-        from ttinsys.attribution.coverage import coverage, coverage_sentence
-        from ttinsys.attribution.select import select
-        from ttinsys.render import emit
-        from ttinsys.tables.needs import Lacking, present
-        from ttinsys.tables.registry import distinct_names, tables_of
+        tables, why_empty = _tables(analysis, traces, nsys, selection)
+        result = _run(analysis, tables, own, why_empty)
+        _print(result, destination, plot, why_empty)
+        for sentence in result.failures:
+            note(f"FAILED: {sentence}")
+        if result.failures:
+            click.get_current_context().exit(ExitStatus.GATE_FAILED)
 
-        if len(traces) < analysis.least:
-            raise click.UsageError(f"{analysis.name} compares {_counted(analysis.least)}: name them all")
-        paths, tables = [], []
-        for path, trace in each(traces, nsys):
-            paths.append(path)
-            tables.append(tables_of(select(trace, selection)))
-        by_name = dict(zip(distinct_names([str(path) for path in paths]), tables, strict=True))
-        judged = {option.name: own.pop(option.name) for option in analysis.judged_by}
-        needed = [(name, need) for name in by_name for need in analysis.needs]
-        # All plans read the same tables: once.
-        result, *rest = collected(
-            [
-                analysis.of(by_name, **own),
-                *(coverage(of["ops"]) for of in tables),
-                *(present(need, by_name[name]) for name, need in needed),
-            ]
-        )
-        counts, found = rest[: len(tables)], rest[len(tables) :]
-        for (of_trace, need), there in zip(needed, found, strict=True):
-            if not there.item():
-                left = ", as far as the filters leave it," if selection else ""
-                raise Lacking(f"{of_trace}{left} {need.lacking}")
-        # A column that says the same in every row tells a person nothing.
-        shown = result.drop("trace", strict=False) if len(paths) == _ONE and destination.for_people else result
-        if plot is not None:
-            from ttinsys.figures import draw_figure, save_figure
-
-            save_figure(draw_figure(analysis.name, result), plot)
-        emit(shown, destination, table=analysis.returns, tree=analysis.tree)
-        for path, count in zip(paths, counts, strict=True):
-            note(f"{path}: {coverage_sentence(count, filtered=bool(selection))}")
-        for sentence in analysis.remarks(result) if analysis.remarks is not None else ():
-            note(sentence)
-        if analysis.verdict is not None:
-            sentences = analysis.verdict(result, **judged)
-            for sentence in sentences:
-                note(f"FAILED: {sentence}")
-            if sentences:
-                click.get_current_context().exit(1)
-
+    command.table = analysis.returns
     return command
 
 
-def _counted(traces: int) -> str:
-    return "two traces" if traces == _TWO else f"{traces} traces"
+class AnalysisCommand(click.Command):
+    """A command whose help ends with the columns of its table."""
+
+    table: Table
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the columns with their units and meanings."""
+        rows = [
+            (f"{column.name} [{column.unit}]" if column.unit else column.name, column.doc)
+            for column in self.table.columns
+        ]
+        with formatter.section(f"Columns, {self.table.doc}" if self.table.doc else "Columns"):
+            formatter.write_dl(rows)
 
 
-def _own_options(options: tuple[Option, ...]) -> Callable[[Command], Command]:
+def _tables(
+    analysis: Analysis, paths: Sequence[Path], nsys: str | None, selection: Selection
+) -> tuple[dict[str, Tables], Callable[[str], str] | None]:
+    """The tables of each trace by its name, and for filtered traces what says why no operation is left of one."""
+    from ttinsys.attribution.availability import available
+    from ttinsys.attribution.select import apply_selection
+    from ttinsys.tables.registry import distinct_names, tables_of
+
+    paths = captures(paths)
+    if len(paths) < analysis.least:
+        raise click.UsageError(analysis.too_few)
+    opened = [trace for _, trace in each(paths, nsys)]
+    names = distinct_names([str(trace.path) for trace in opened])
+    tables: dict[str, Tables] = {
+        name: tables_of(apply_selection(trace, selection)) for name, trace in zip(names, opened, strict=True)
+    }
+    if not selection:
+        return tables, None
+    whole = dict(zip(names, opened, strict=True))
+    return tables, lambda name: f"{name}: {available(whole[name], selection)}"
+
+
+def _run(
+    analysis: Analysis, tables: Mapping[str, Tables], own: Mapping[str, Any], why_empty: Callable[[str], str] | None
+) -> AnalysisResult:
+    from ttinsys.runner.run import run_analysis
+
+    try:
+        return run_analysis(analysis, tables, own, collect=collected, why_empty=why_empty)
+    except (TooFewTraces, OptionError) as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _print(
+    result: AnalysisResult, destination: Destination, plot: Destination | None, why_empty: Callable[[str], str] | None
+) -> None:
+    """Write the table and the figure; say how much was attributed and what a reader must know."""
+    from ttinsys.attribution.coverage import coverage_sentence
+    from ttinsys.render import emit
+
+    analysis, frame = result.analysis, result.frame
+    # A column that says the same in every row tells a person nothing.
+    only_one = len(result.coverage) == 1 and destination.for_people
+    if plot is not None:
+        from ttinsys.figures import draw_figure, save_figure
+
+        save_figure(draw_figure(analysis.name, frame), plot)
+    shown = frame.drop("trace", strict=False) if only_one else frame
+    emit(shown, destination, table=analysis.returns, tree=analysis.tree, traces=[*result.coverage])
+    for name, counts in result.coverage.items():
+        filtered_away = why_empty is not None and counts.is_empty()
+        note(why_empty(name) if filtered_away and why_empty else f"{name}: {coverage_sentence(counts)}")
+    for sentence in result.remarks:
+        note(sentence)
+
+
+def _own_options(settings: Mapping[str, Setting]) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            flag = "--" + option.name.replace("_", "-")
+        for name, setting in reversed([*settings.items()]):
             command = click.option(
-                flag,
-                option.name,
-                type=click.Choice(option.choices) if option.choices else option.type,
-                is_flag=option.type is bool,
-                default=option.default,
-                multiple=option.multiple,
-                help=option.help,
-                show_default=option.default not in (None, False, ()),
+                "--" + name.replace("_", "-"),
+                name,
+                type=setting_type(setting),
+                metavar=setting.option.metavar,
+                is_flag=setting.type is bool,
+                default=setting.default,
+                multiple=setting.multiple,
+                help=setting.option.help,
+                show_default=setting.default not in (None, False, ()),
             )(command)
         return command
 
     return decorate
-
-
-def _help(analysis: Analysis) -> str:
-    columns = "\n".join(
-        f"  {column.name}{f' [{column.unit}]' if column.unit else ''}: {column.doc}"
-        for column in analysis.returns.columns
-    )
-    return help_text(analysis.help) + f"\n\n\b\nColumns, {analysis.returns.doc}:\n{columns}"

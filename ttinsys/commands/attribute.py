@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ttinsys.commands.options import each, note, output_options, selection_options, together, trace_arguments
+from ttinsys.commands.options import collected, each, note, output_options, selection_options, trace_arguments
 
 if TYPE_CHECKING:
     from ttinsys.attribution.select import Selection
@@ -24,18 +24,27 @@ if TYPE_CHECKING:
 @output_options
 def command(traces: tuple[Path, ...], nsys: str | None, selection: Selection, destination: Destination) -> None:
     """See the module."""
+    import polars as pl
+
     from ttinsys.attribution.attribute import OPS, attribute
     from ttinsys.attribution.coverage import coverage, coverage_sentence
-    from ttinsys.attribution.select import select
+    from ttinsys.attribution.select import apply_selection
     from ttinsys.render import emit
+    from ttinsys.tables.registry import distinct_names
 
-    frames = [(path, attribute(select(trace, selection)).cache()) for path, trace in each(traces, nsys)]
-    ops, *counts = together(frames, [coverage(frame) for _, frame in frames])
-    # A line of a terminal holds the answer; the other formats hold all columns.
+    # A sweep's folder stands for its captures, so there may be more traces than arguments.
+    opened = [(str(path), attribute(apply_selection(trace, selection)).cache()) for path, trace in each(traces, nsys)]
+    names = distinct_names([name for name, _ in opened])
+    frames = [frame for _, frame in opened]
+    rows = frames
+    if len(frames) > 1:
+        rows = [frame.select(pl.lit(name).alias("trace"), pl.all()) for name, frame in zip(names, frames, strict=True)]
+    ops, *coverages = collected([pl.concat(rows), *map(coverage, frames)])
+    # For people, the columns that fit a terminal and say where a kernel belongs; the other formats hold all columns.
     shown = ops.select(name for name in ("trace", *_SHOWN) if name in ops.columns) if destination.for_people else ops
     emit(shown, destination, table=OPS)
-    for path, count in zip(traces, counts, strict=True):
-        note(f"{path}: {coverage_sentence(count, filtered=bool(selection))}")
+    for name, covered in zip(names, coverages, strict=True):
+        note(f"{name}: {coverage_sentence(covered, filtered=bool(selection))}")
 
 
 _SHOWN = ("kind", "operator", "role", "start_ns", "duration_ns", "queue_ns", "stream", "attributed_by", "path")

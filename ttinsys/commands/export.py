@@ -40,9 +40,10 @@ def command(
     traces: tuple[Path, ...], nsys: str | None, selection: Selection, destination: Destination, *, to: str, flows: bool
 ) -> None:
     """See the module."""
+    from parsers import TraceError
     from ttinsys.attribution.coverage import coverage, coverage_sentence
-    from ttinsys.attribution.select import select
-    from ttinsys.exports import backwards, captured
+    from ttinsys.attribution.select import apply_selection
+    from ttinsys.exports import backwards, captured, nothing_to_export
     from ttinsys.render import write_to
     from ttinsys.tables.registry import distinct_names
 
@@ -52,10 +53,13 @@ def command(
         writer = partial(writer, flows=flows, cut=bool(selection))
     elif flows:
         raise click.UsageError(f"--flows: {to} has no arrows: give --to perfetto")
-    opened = [(path, select(trace, selection)) for path, trace in each(traces, nsys)]
+    opened = [(path, apply_selection(trace, selection)) for path, trace in each(traces, nsys)]
     names = distinct_names([str(path) for path, _ in opened])
     with progress(f"exporting to {to}"):
         captures = [captured(name, trace, module.COLUMNS) for name, (_, trace) in zip(names, opened, strict=True)]
+        # Of several ranks one may have been idle: its threads still belong on the timeline.
+        if all(capture.ops.is_empty() for capture in captures):
+            raise TraceError(nothing_to_export(names[0], filtered=bool(selection)))
         write_to(destination, writer(captures))
     for capture in captures:
         counts = coverage(capture.ops.lazy()).collect()

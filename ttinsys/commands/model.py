@@ -69,11 +69,11 @@ def command(
     from ttinsys.measures.analytical import MODEL_COSTS
     from ttinsys.measures.analytical_notes import cost_notes
     from ttinsys.published.layers import guidance_of
-    from ttinsys.published.sheets import MODELS, model, unknown_models
+    from ttinsys.published.sheets import model, unknown_model
     from ttinsys.render import emit
 
-    if name not in MODELS:
-        raise click.UsageError(unknown_models([name]))
+    if (error := unknown_model([name])) is not None:
+        raise click.UsageError(error)
     spec = model(name)
     tables = None if trace is None else _tables(trace, nsys)
     ran = {} if tables is None else _sizes_of_run(tables, name, str(trace))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from fractions import Fraction
 from functools import reduce, wraps
 from os.path import realpath
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ttinsys.attribution.window import Window, parse_window
 from ttinsys.render import FORMATS, PICTURES, SUFFIXES, Destination, OutputError, printable
 
 if TYPE_CHECKING:
@@ -23,40 +22,22 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 
-_UNITS = {"": 1, "ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
 
-
-class Window(click.ParamType):  # type: ignore[type-arg]  # generic only in newer clicks
-    """START/END in time since the capture began; either may be left out. Nanoseconds unless a unit is given."""
+class WindowType(click.ParamType):  # type: ignore[type-arg]  # generic only in newer clicks
+    """START/END, as `ttinsys.attribution.window` reads it."""
 
     name = "START/END"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int | None, int | None]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Window:
         """Two moments in ns, None where left out."""
-        start, slash, end = value.partition("/")
-        if not slash:
-            self.fail(f"{value!r} has no slash: give START/END, such as 1.5s/2s or /300ms", param, ctx)
-        window = (self._moment(start, param, ctx), self._moment(end, param, ctx))
-        if None not in window and window[0] >= window[1]:  # type: ignore[operator]
-            self.fail(f"{value!r} ends no later than it starts", param, ctx)
-        return window
-
-    def _moment(self, text: str, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
-        if not text.strip():
-            return None
-        match = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*(ns|us|ms|s|)\s*", text)
-        if match is None:
-            self.fail(f"{text!r} is not a time: give a number with ns, us, ms or s", param, ctx)
-        moment = round(Fraction(match[1]) * _UNITS[match[2]])
-        if abs(moment) >= 1 << 63:
-            self.fail(f"{text!r} is longer than any capture", param, ctx)
-        return moment
+        try:
+            return parse_window(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def trace_arguments(command: Command) -> Command:
-    """TRACE..., and `--nsys`."""
+    """`TRACE...`, and `--nsys`."""
     return _decorated(
         command,
         click.argument("traces", metavar="TRACE...", nargs=-1, required=True, type=click.Path(path_type=Path)),
@@ -65,21 +46,22 @@ def trace_arguments(command: Command) -> Command:
 
 
 def selection_options(command: Command) -> Command:
-    """Filters, given to the command as one `selection`."""
+    """Filters, which the command gets as one `selection`."""
 
     @wraps(command)
     def wrapped(
         *args: Any,
         domain: tuple[str, ...],
         range_: str | None,
-        time: tuple[int | None, int | None],
+        time: Window,
         device: tuple[int, ...],
         stream: tuple[int, ...],
+        pid: tuple[int, ...],
         **kwargs: Any,
     ) -> Any:
         from ttinsys.attribution.select import Selection
 
-        selection = Selection(domain, range_, *time, devices=device, streams=stream)
+        selection = Selection(domain, range_, *time, devices=device, streams=stream, pids=pid)
         return command(*args, selection=selection, **kwargs)
 
     return _decorated(
@@ -95,12 +77,13 @@ def selection_options(command: Command) -> Command:
         ),
         click.option(
             "--time",
-            type=Window(),
+            type=WindowType(),
             default="/",
             help="Only operations that start on the GPU in [START, END): 1.5s/2s, /300ms.",
         ),
         click.option("--device", multiple=True, type=int, metavar="N", help="Only this CUDA device; repeatable."),
         click.option("--stream", multiple=True, type=int, metavar="N", help="Only this CUDA stream; repeatable."),
+        click.option("--pid", multiple=True, type=int, metavar="N", help="Only GPU work of this process; repeatable."),
     )
 
 
@@ -110,7 +93,7 @@ def output_options(command: Command, formats: Sequence[str] = FORMATS) -> Comman
     @wraps(command)
     def wrapped(*args: Any, format: str | None, output: Path | None, force: bool, rows: int, **kwargs: Any) -> Any:
         chosen = format or _format_of(output, formats)
-        destination = Destination(chosen, output, force, rows)
+        destination = Destination(chosen, output, force, rows, announce=note)
         check(destination)
         return command(*args, destination=destination, **kwargs)
 
@@ -133,7 +116,7 @@ def file_options(command: Command) -> Command:
 
     @wraps(command)
     def wrapped(*args: Any, output: Path | None, force: bool, **kwargs: Any) -> Any:
-        destination = Destination("text", output, force)
+        destination = Destination("text", output, force, announce=note)
         check(destination)
         return command(*args, destination=destination, **kwargs)
 
@@ -160,7 +143,7 @@ def plot_option(command: Command) -> Command:
                 raise click.UsageError(f"--plot {plot}: name a file that ends in .{', .'.join(PICTURES)}")
             if destination.path is not None and realpath(plot) == realpath(destination.path):
                 raise click.UsageError(f"--plot {plot}: -o is the same file: give another name")
-            picture = Destination(suffix, plot, destination.force)
+            picture = Destination(suffix, plot, destination.force, announce=note)
             check(picture)
         return command(*args, plot=picture, destination=destination, **kwargs)
 
@@ -181,7 +164,15 @@ def check(destination: Destination) -> None:
 
 
 def each(paths: Sequence[Path], nsys: str | None, *, announce: bool = True) -> Iterator[tuple[Path, Trace]]:
-    """Open traces one after the other, saying which on a terminal, and first of all whether a machine ran them."""
+    """Open traces one after the other.
+
+    On a terminal, the one that is read is shown.
+
+    Args:
+        paths: what arguments name; see `captures`.
+        nsys: the nsys that exports reports.
+        announce: whether to note of a simulated trace that it is one.
+    """
     import polars as pl
 
     import parsers
@@ -201,24 +192,13 @@ def each(paths: Sequence[Path], nsys: str | None, *, announce: bool = True) -> I
 
 
 def captures(paths: Sequence[Path]) -> list[Path]:
-    """The traces that arguments name: a sweep's folder stands for its captures."""
+    """The traces that arguments name: a folder stands for the traces in it, that of a sweep for its captures."""
+    from parsers.folder import traces_in
     from ttinsys.tables.sweeps import captures_of, is_sweep
 
-    return [capture for path in paths for capture in (captures_of(path) if is_sweep(path) else [path])]
-
-
-def together(frames: Sequence[tuple[Path, pl.LazyFrame]], also: Sequence[pl.LazyFrame] = ()) -> list[pl.DataFrame]:
-    """Collect several traces' tables as one, and other plans in the same pass.
-
-    Returns:
-        The table, with a first column `trace` where there is more than one, and then what `also` gives.
-    """
-    import polars as pl
-
-    named = [frame for _, frame in frames]
-    if len(frames) > 1:
-        named = [frame.select(pl.lit(str(path)).alias("trace"), pl.all()) for path, frame in frames]
-    return collected([pl.concat(named), *also])
+    return [
+        capture for path in paths for capture in (captures_of(path) if is_sweep(path) else traces_in(path) or [path])
+    ]
 
 
 def collected(plans: Sequence[pl.LazyFrame]) -> list[pl.DataFrame]:
@@ -259,11 +239,18 @@ def _paragraph(block: str) -> str:
 
 
 def _format_of(output: Path | None, formats: Sequence[str]) -> str:
+    """The format that the suffix of a file names, among those of a command; the first without a suffix."""
     suffix = output.suffix.removeprefix(".").lower() if output else ""
-    suffix = SUFFIXES.get(suffix, suffix)
-    if suffix in FORMATS and suffix not in formats:
-        raise click.UsageError(f"{output}: there is no {suffix} of this: give --format {'|'.join(formats)}")
-    return suffix if suffix in formats else formats[0]
+    if not suffix:
+        return formats[0]
+    named = SUFFIXES.get(suffix, suffix)
+    if named in formats:
+        return named
+    if named in FORMATS:
+        raise click.UsageError(f"{output}: there is no {named} of this: give --format {'|'.join(formats)}")
+    suffixes = {name: suffix for suffix, name in SUFFIXES.items()}
+    known = ", ".join(f".{suffixes.get(name, name)}" for name in formats)
+    raise click.UsageError(f"{output}: .{suffix} names no format: end the name in {known}, or give --format")
 
 
 def _decorated(command: Command, *decorators: Callable[[Command], Command]) -> Command:

@@ -13,5 +13,8 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
 }
 """Commands under each heading, in the order in which they are listed."""
 
+OTHER = "Other questions"
+"""Heading of the commands that no question above lists: a new analysis is found there until it is given a place."""
+
 SHORT_NAMES = {"ranges": "ranges_by_name"}
 """Analyses by their command, where that is shorter: in Python, `ttinsys.ranges` is the table of ranges itself."""

@@ -33,16 +33,16 @@ def command(
     """See the module."""
     import polars as pl
 
-    from ttinsys.attribution.select import select
+    from ttinsys.attribution.select import apply_selection
     from ttinsys.render import emit_text
     from ttinsys.render.nsys import NSYS_TEXTS
-    from ttinsys.stats import report
+    from ttinsys.stats import stats_report
 
-    chosen = report(name)
+    chosen = stats_report(name)
     frames = []
     for path, trace in each(traces, nsys):
         missing = chosen.missing(trace)
-        frame = None if missing else chosen.build(select(trace, selection))
+        frame = None if missing else chosen.build(apply_selection(trace, selection))
         if frame is None or frame.is_empty():
             note(f"{path}: {name} has nothing to say: {missing or 'no row is left after the filters'}")
             continue

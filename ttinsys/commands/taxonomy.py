@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 @plot_option
 def command(models: tuple[str, ...], destination: Destination, plot: Destination | None) -> None:
     """See the module."""
-    from ttinsys.published.sheets import MODELS, unknown_models
+    from ttinsys.published.sheets import unknown_model
     from ttinsys.published.taxonomy import TAXONOMY, taxonomy
     from ttinsys.render import emit
 
-    if not set(models) <= set(MODELS):
-        raise click.UsageError(unknown_models(models))
+    if (error := unknown_model(models)) is not None:
+        raise click.UsageError(error)
     result = taxonomy(models)
     if plot is not None:
         from ttinsys.figures import draw_figure, save_figure

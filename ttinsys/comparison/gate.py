@@ -18,10 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
 import polars as pl
 
-from parsers import TraceError
 from ttinsys.comparison.alignment import ALL, KEYS, TOTAL
 
 LIMITS = {
@@ -37,8 +35,8 @@ LISTED = 0.01
 _UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
 
 
-class BudgetError(TraceError):
-    """A budget's file cannot be read, or says what is not known."""
+class BudgetError(ValueError):
+    """A budget file cannot be read, or holds an unknown name or a value that is not a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,60 +109,60 @@ def _limits(path: str | Path, name: str, table: Any) -> Iterator[Limit]:
             yield Limit(name, key, kind, most)
 
 
-def parse_ratio(text: object) -> float | None:
-    """`3%` or `0.03` as 0.03; None where it is neither. Without the sign, at most 1, so that 3 is not 300%."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*", str(text))
-    if match is None or isinstance(text, bool):
+def parse_ratio(value: object) -> float | None:
+    """`3%`, `0.03` (text) or 0.03 (a number) as 0.03; None where the value is none of them.
+
+    Without the percent sign a ratio is at most 1, so that 3, meant as 3%, is not taken for 300%.
+    """
+    if isinstance(value, int | float):
+        # In Python True is an int; inf and nan fail the comparison.
+        return float(value) if not isinstance(value, bool) and 0 <= value <= 1 else None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*", str(value))
+    if match is None:
         return None
-    value = float(match[1]) / 100 if match[2] else float(match[1])
-    return None if value > 1 and not match[2] else value
+    number, sign = float(match[1]), match[2]
+    if sign:
+        return number / 100
+    return number if number <= 1 else None
+
+
+def parse_percent(value: object) -> float:
+    """A ratio, from text such as `3%` or `0.03`, or from a number up to 1.
+
+    Raises:
+        ValueError: the value is not a ratio; the message is one line.
+    """
+    ratio = parse_ratio(value)
+    if ratio is None:
+        raise ValueError(f"{value!r} is not a percentage: give 3% or 0.03")
+    return ratio
+
+
+def parse_confidence(value: object) -> float:
+    """A confidence level between 50% and 100%, both excluded, written as `parse_percent` reads it.
+
+    Raises:
+        ValueError: the value is not a ratio, or out of range; the message is one line.
+    """
+    level = parse_percent(value)
+    # At 50% or less the noise band tells nothing; at 100% it is infinitely wide.
+    if not 0.5 < level < 1:
+        raise ValueError(f"{value!r} is not between 50% and 100%: give 95% or 0.99")
+    return level
+
+
+def parse_budget(value: str | Path | Budget) -> Budget:
+    """A budget: the one in a TOML file, or one that is read already.
+
+    Raises:
+        BudgetError: a ValueError; the file cannot be read, or is not a budget.
+    """
+    return value if isinstance(value, Budget) else read_budget(value)
 
 
 def _time(text: object) -> float | None:
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(ns|us|ms|s)\s*", str(text))
     return float(match[1]) * _UNITS[match[2]] if match else None
-
-
-class Percent(click.ParamType):  # type: ignore[type-arg]  # generic only in newer clicks
-    """A ratio, as 3% or 0.03."""
-
-    name = "PERCENT"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The ratio."""
-        found = parse_ratio(value)
-        if found is None:
-            self.fail(f"{value!r} is not a percentage: give 3% or 0.03", param, ctx)
-        return found
-
-
-class Confidence(Percent):
-    """A probability between 50% and 100%, both excluded."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The probability."""
-        found = super().convert(value, param, ctx)
-        if not 0.5 < found < 1:
-            self.fail(f"{value!r} is not between 50% and 100%: give 95% or 0.99", param, ctx)
-        return found
-
-
-class BudgetFile(click.ParamType):  # type: ignore[type-arg]
-    """A TOML file with limits."""
-
-    name = "FILE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Budget:
-        """The budget that it holds."""
-        if isinstance(value, Budget):
-            return value
-        try:
-            return read_budget(value)
-        except BudgetError as error:
-            self.fail(str(error), param, ctx)
-
-
-PERCENT, CONFIDENCE, BUDGET = Percent(), Confidence(), BudgetFile()
 
 
 def slower(result: pl.DataFrame, allowed: float) -> list[str]:

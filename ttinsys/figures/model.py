@@ -47,7 +47,7 @@ def _bars(data: pl.DataFrame, value: str, title: str, *, first: bool) -> alt.Cha
     roles = data["role"].unique(maintain_order=True).to_list()
     order = data["layers"].unique(maintain_order=True).to_list()
     axis = alt.Axis() if first else None
-    return (
+    bars: alt.Chart = (
         alt.Chart(data)
         .mark_bar()
         .encode(
@@ -62,3 +62,4 @@ def _bars(data: pl.DataFrame, value: str, title: str, *, first: bool) -> alt.Cha
         )
         .properties(width=WIDTH / 2, height=_ROOM + _BAR * len(order))
     )
+    return bars

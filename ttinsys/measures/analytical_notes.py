@@ -38,18 +38,20 @@ def cost_notes(costs: pl.DataFrame, layers: Mapping[str, Layers], itemsize: int 
     yield f"Left out: {', '.join(left_out)}."
 
 
+def _sum(rows: pl.DataFrame, name: str) -> int:
+    return int(rows[name].sum())
+
+
 def _totals(rows: pl.DataFrame) -> str:
     families = {"attention cores": "attention", "linear layers": "linear", "convolutions": "convolution"}
-    sums = {
-        name: rows.filter(pl.col("role").is_in(FAMILIES[family]))["flops"].sum() for name, family in families.items()
-    }
+    sums = {name: _sum(rows.filter(pl.col("role").is_in(FAMILIES[own])), "flops") for name, own in families.items()}
     parts = ", ".join(f"{name} {flops / 1e12:,.3f}" for name, flops in sums.items() if flops)
-    return f"{rows['flops'].sum() / 1e12:,.3f} TFLOP in one forward: {parts}."
+    return f"{sum(sums.values()) / 1e12:,.3f} TFLOP in one forward: {parts}."
 
 
 def _memory(rows: pl.DataFrame, itemsize: int) -> str:
     """Bytes of the score matrices, counted and in the study's plain form, where every level of a U-Net attends."""
-    one, whole = (rows[name].sum() / 1e6 for name in ("score_bytes", "all_score_bytes"))
+    one, whole = (_sum(rows, name) / 1e6 for name in ("score_bytes", "all_score_bytes"))
     sentence = (
         f"score matrices of {one:,.1f} MB for one head of one sequence over all calls, of {whole:,.1f} MB with heads, "
         "sequences, batch and guidance; unfused attention stores them call by call, fused attention never"
@@ -81,9 +83,9 @@ def _axes(rows: pl.DataFrame) -> str | None:
     temporal = rows.filter(pl.col("role") == "temporal_attention")
     if spatial.is_empty() or temporal.is_empty():
         return None
-    ratio = spatial["flops"].sum() / temporal["flops"].sum()
-    positions, frames = spatial["q_len"].max(), temporal["q_len"].max()
-    pair = spatial_to_temporal(frames, positions)  # type: ignore[arg-type]
+    ratio = _sum(spatial, "flops") / _sum(temporal, "flops")
+    positions, frames = (max(axis["q_len"].to_list()) for axis in (spatial, temporal))
+    pair = spatial_to_temporal(frames, positions)
     return (
         f"spatial attention has {ratio:,.3g} times the core FLOPs of temporal attention; one call of each on the "
         f"finest level differs N / F = {pair:,.3g} times, and they are equal at {positions:,} frames."

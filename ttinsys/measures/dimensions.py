@@ -6,6 +6,8 @@ Where there is no range, a value is the reason in brackets; in a range that anno
 
 from __future__ import annotations
 
+from typing import Literal
+
 import polars as pl
 
 from ttinsys.attribution.labels import FAMILIES, OTHER_FAMILY
@@ -17,12 +19,9 @@ NOT_ANNOTATED, PIPELINE = "(not annotated)", "(pipeline)"
 REASON = pl.format("({})", "attributed_by")
 """Of an operation without a range: why it has none."""
 
+Projections = Literal["linear", "attention"]
 PROJECTIONS = Option(
-    "projections",
-    str,
-    "linear",
-    "Whether projections of queries, keys, values and output count as linear or as their attention.",
-    ("linear", "attention"),
+    "projections", "Count projections of queries, keys, values and output as linear layers, or as their attention."
 )
 
 

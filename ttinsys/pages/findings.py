@@ -1,6 +1,6 @@
-"""The headlines of a page: what the tables of a trace say, in sentences with their numbers.
+"""Findings: the headlines of a page, each one sentence with its numbers.
 
-Each is left out where the trace cannot tell: a page says nothing that was not measured.
+A finding is left out where the trace has no data for it: the page states nothing that was not measured.
 """
 
 from __future__ import annotations
@@ -14,168 +14,183 @@ from ttinsys.attribution.labels import FAMILIES
 from ttinsys.measures.dimensions import family
 from ttinsys.pages.gather import Gathered
 from ttinsys.render.grid import brief
+from ttinsys.render.names import ellipsized
 
 
-def findings(of: Gathered, trace: str) -> list[str]:
+def findings(gathered: Gathered, trace: str) -> list[str]:
     """What stands out in one trace.
 
     Args:
-        of: the traces of a page.
-        trace: name of this one.
+        gathered: the traces of the page.
+        trace: name of the trace.
+
+    Returns:
+        Sentences, the most general first.
     """
-    ops = of.tables[trace]["ops"].select("duration_ns").collect()
+    ops = gathered.tables[trace]["ops"].select("duration_ns").collect()
     if ops.is_empty():
-        return ["No GPU activity: nothing here was timed on a GPU.", *_lengths(of, trace, 0)]
-    whole = int(ops["duration_ns"].sum())
-    said = (_families, _components, _slowest_layer, _slowest_kernel, _attention, _lengths, _limits, _idle)
-    return [sentence for tell in said for sentence in tell(of, trace, whole)]
+        return ["No GPU activity: no operation was timed on a GPU.", *_lengths(gathered, trace, 0)]
+    whole_ns = int(ops["duration_ns"].sum())
+    rules = (_families, _components, _slowest_layer, _slowest_kernel, _attention, _lengths, _limits, _idle)
+    return [sentence for rule in rules for sentence in rule(gathered, trace, whole_ns)]
 
 
-def _families(of: Gathered, trace: str, whole: int) -> Iterator[str]:
-    """Convolution, attention, linear: the study's question."""
-    roles = of.result("breakdown", [trace])
+def _families(gathered: Gathered, trace: str, whole_ns: int) -> Iterator[str]:
+    """Convolution against attention against linear layers; by operator where no role is known."""
+    roles = gathered.result("breakdown", [trace])
+    # Values in parentheses are reasons, such as (no_range_open), not roles.
     if roles["role"].str.starts_with("(").all():
-        operators = of.result("breakdown", [trace], by=("operator",)).head(3)
-        parts = [f"{name} {percent(ns, whole)}" for name, ns in operators.select("operator", "sum_ns").iter_rows()]
-        yield f"By operator, most of the GPU time is in {_listed(parts)}; roles are not known without annotation."
+        operators = gathered.result("breakdown", [trace], by=("operator",)).head(3)
+        parts = [f"{name} {percent(ns, whole_ns)}" for name, ns in operators.select("operator", "sum_ns").iter_rows()]
+        yield f"Most of the GPU time by operator: {_listed(parts)}. Roles are unknown, as no range is annotated."
         return
-    grouped = (
+    families = (
         roles.group_by(family(pl.col("role")).alias("family"))
         .agg(pl.col("sum_ns").sum())
         .sort("sum_ns", descending=True)
     )
-    parts = [f"{name} {percent(ns, whole)}" for name, ns in grouped.iter_rows()]
-    own, all_of_it = (
+    parts = [f"{name} {percent(ns, whole_ns)}" for name, ns in families.iter_rows()]
+    without_projections, with_projections = (
         int(frame.filter(pl.col("role").is_in(FAMILIES["attention"]))["sum_ns"].sum())
-        for frame in (roles, of.result("breakdown", [trace], projections="attention"))
+        for frame in (roles, gathered.result("breakdown", [trace], projections="attention"))
     )
-    yield f"Of the GPU time, {_listed(parts)}."
-    if all_of_it > own:
-        yield f"Attention is {percent(own, whole)} without its projections, and {percent(all_of_it, whole)} with them."
+    yield f"GPU time by family of layers: {_listed(parts)}."
+    if with_projections > without_projections:
+        yield (
+            f"Attention takes {percent(without_projections, whole_ns)} of the GPU time without its projections, "
+            f"{percent(with_projections, whole_ns)} with them."
+        )
 
 
-def _components(of: Gathered, trace: str, whole: int) -> Iterator[str]:
-    parts = of.result("breakdown", [trace], by=("component",)).filter(~pl.col("component").str.starts_with("("))
-    if parts.height > 1:
-        listed = [f"{name} {percent(ns, whole)}" for name, ns in parts.select("component", "sum_ns").iter_rows()]
-        yield f"By component: {_listed(listed)}."
+def _components(gathered: Gathered, trace: str, whole_ns: int) -> Iterator[str]:
+    """Time of the parts of the pipeline, where there are several."""
+    components = gathered.result("breakdown", [trace], by=("component",))
+    components = components.filter(~pl.col("component").str.starts_with("("))
+    if components.height > 1:
+        parts = [f"{name} {percent(ns, whole_ns)}" for name, ns in components.select("component", "sum_ns").iter_rows()]
+        yield f"GPU time by component: {_listed(parts)}."
 
 
-def _slowest_layer(of: Gathered, trace: str, whole: int) -> Iterator[str]:
-    layers = of.result("layers", [trace]).drop_nulls("path").sort("self_ns", descending=True)
+def _slowest_layer(gathered: Gathered, trace: str, whole_ns: int) -> Iterator[str]:
+    """The range with the most GPU time of its own."""
+    layers = gathered.result("layers", [trace]).drop_nulls("path").sort("self_ns", descending=True)
     if layers.height and layers["self_ns"][0] > 0:
         path, ns, instances = layers.select("path", "self_ns", "instances").row(0)
-        yield f"The slowest layer is {path}: {_ms(ns)} in {_counted(instances, 'call')}, {percent(ns, whole)} of all."
+        calls = _counted(instances, "call")
+        yield f"The slowest layer is {path}: {_ms(ns)} in {calls}, {percent(ns, whole_ns)} of the GPU time."
 
 
-def _slowest_kernel(of: Gathered, trace: str, whole: int) -> Iterator[str]:
-    kernel, instances, ns = of.result("kernels", [trace]).select("kernel", "instances", "sum_ns").row(0)
-    name = brief(kernel or "(unnamed)")
-    name = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
-    yield f"The slowest kernel is {name}: {_ms(ns)} in {_counted(instances, 'execution')}, {percent(ns, whole)} of all."
+def _slowest_kernel(gathered: Gathered, trace: str, whole_ns: int) -> Iterator[str]:
+    """The kernel name with the most GPU time."""
+    kernel, instances, ns = gathered.result("kernels", [trace]).select("kernel", "instances", "sum_ns").row(0)
+    name = ellipsized(brief(kernel or "(unnamed)"), _LONGEST)
+    executions = _counted(instances, "execution")
+    yield f"The slowest kernel is {name}: {_ms(ns)} in {executions}, {percent(ns, whole_ns)} of the GPU time."
 
 
-def _attention(of: Gathered, trace: str, _: int) -> Iterator[str]:
-    """Temporal against spatial, where a model has both."""
-    if not of.has(trace, "attention"):
+def _attention(gathered: Gathered, trace: str, _: int) -> Iterator[str]:
+    """Temporal against spatial attention, where a component has both."""
+    if not gathered.has(trace, "attention"):
         return
-    temporal = of.result("attention", [trace]).filter(
+    temporal = gathered.result("attention", [trace]).filter(
         pl.col("role") == "temporal_attention", pl.col("time_ratio").is_not_null()
     )
     for row in temporal.iter_rows(named=True):
         sentence = (
-            f"Temporal attention of the {row['component']} takes {row['time_ratio']:.2f} times the time of spatial "
-            "attention with its projections and copies"
+            f"Temporal attention of the {row['component']} takes {row['time_ratio']:.2f} times as long as spatial "
+            "attention, projections and copies included"
         )
         if row["core_time_ratio"] is not None:
-            sentence += f", and {row['core_time_ratio']:.2f} times in the core"
+            sentence += f", and {row['core_time_ratio']:.2f} times as long in the core"
             if row["core_flops_ratio"]:
                 sentence += f", which has {1 / row['core_flops_ratio']:.1f} times fewer FLOPs"
         yield f"{sentence}."
 
 
-def _lengths(of: Gathered, trace: str, _: int) -> Iterator[str]:
-    """How far lengths of self-attention range within a step."""
-    if not of.has(trace, "lengths"):
+def _lengths(gathered: Gathered, trace: str, _: int) -> Iterator[str]:
+    """How far the sequence lengths of self-attention range within a step."""
+    if not gathered.has(trace, "lengths"):
         return
-    steps = of.result("lengths", [trace], by="step").filter(pl.col("times") > 1)
+    steps = gathered.result("lengths", [trace], by="step").filter(pl.col("times") > 1)
     widest = steps.sort("times", descending=True).unique("component", keep="first", maintain_order=True)
     for row in widest.iter_rows(named=True):
-        where = "within a step" if row["step"] is not None else "within a run"
+        within = "within a step" if row["step"] is not None else "within a run"
         yield (
-            f"Sequence lengths of the {row['component'] or 'pipeline'} go from {row['smallest']:,} to "
-            f"{row['largest']:,} {where}: {row['times']:.0f} times, and up to {row['adjacent']:.0f} times from one "
-            "level to the next."
+            f"Sequence lengths of the {row['component'] or 'pipeline'} range from {row['smallest']:,} to "
+            f"{row['largest']:,} {within}, a factor of {row['times']:.0f}, and by a factor of up to "
+            f"{row['adjacent']:.0f} from one level to the next."
         )
 
 
-def _limits(of: Gathered, trace: str, _: int) -> Iterator[str]:
-    """What the arithmetic units achieved, and what most of the time is bound by."""
-    if not of.has(trace, "roofline"):
+def _limits(gathered: Gathered, trace: str, _: int) -> Iterator[str]:
+    """How much of the GPU's peak arithmetic and bandwidth the annotated layers reach."""
+    if not gathered.has(trace, "roofline"):
         return
-    for row in of.result("roofline", [trace], by="model").filter(pl.col("mfu").is_not_null()).iter_rows(named=True):
+    models = gathered.result("roofline", [trace], by="model").filter(pl.col("mfu").is_not_null())
+    for row in models.iter_rows(named=True):
         yield (
             f"Annotated layers reach {row['flops_per_s'] / 1e12:,.1f} TFLOP/s, {row['mfu']:.1%} of the GPU's peak, and "
             f"move at least {row['bytes_per_s'] / 1e9:,.0f} GB/s, {row['bandwidth_share']:.1%} of its bandwidth."
         )
 
 
-def _idle(of: Gathered, trace: str, _: int) -> Iterator[str]:
-    """How long each device idles, and what for."""
-    for row in of.result("gaps", [trace], by="trace").iter_rows(named=True):
-        idle, span = row["idle_ns"], row["span_ns"]
-        if span:
-            why = max(("cpu", "launch", "sync", "latency", "unknown"), key=lambda kind: row[f"{kind}_ns"])
-            most = f", most of it {_WAITS[why]}" if idle else ""
-            between = f"the {_ms(span)} from its first to its last operation"
-            yield f"GPU {row['device']} idles {percent(idle, span)} of {between}{most}."
+def _idle(gathered: Gathered, trace: str, _: int) -> Iterator[str]:
+    """How long each device is idle, and the most frequent cause."""
+    for row in gathered.result("gaps", [trace], by="trace").iter_rows(named=True):
+        idle_ns, span_ns = row["idle_ns"], row["span_ns"]
+        if span_ns:
+            cause = max(_CAUSES, key=lambda kind: row[f"{kind}_ns"])
+            mostly = f", mostly {_CAUSES[cause]}" if idle_ns else ""
+            span = f"the {_ms(span_ns)} from its first to its last operation"
+            yield f"GPU {row['device']} is idle for {percent(idle_ns, span_ns)} of {span}{mostly}."
 
 
-_WAITS = {
-    "cpu": "because the CPU had nothing launched and was in no CUDA call",
-    "launch": "during CUDA calls, launches above all",
-    "sync": "until a CUDA call returned that had begun while the GPU was at work",
-    "latency": "although the next operation had been launched",
+_CAUSES = {
+    "cpu": "while the CPU had launched nothing and was in no CUDA call",
+    "launch": "during CUDA calls, such as launches",
+    "sync": "waiting for the return of a CUDA call that began while the GPU was busy",
+    "latency": "although the next operation was already launched",
     "unknown": "before operations whose launch is not in the capture",
 }
+"""Causes of idle time, by the column of `GAPS` that holds it without its `_ns`; of equal ones the first counts."""
 
 
-def comparison(of: Gathered) -> list[str]:
-    """What changed from the first of several traces to each other.
+def comparison(gathered: Gathered) -> list[str]:
+    """What changed from the first of several traces to each other one.
 
     Args:
-        of: the traces of a page.
+        gathered: the traces of the page, the baseline first.
     """
-    if not all(of.has(trace, "speedup") for trace in of.tables):
+    if not all(gathered.has(trace, "speedup") for trace in gathered.tables):
         return []
-    frame = of.result("speedup", [*of.tables])
+    frame = gathered.result("speedup", [*gathered.tables])
     return [sentence for _, rows in frame.group_by("trace", maintain_order=True) for sentence in _compared(rows)]
 
 
-def _compared(of: pl.DataFrame) -> Iterator[str]:
-    """The speedup of one trace, and where its gain came from."""
-    row = of.row(0, named=True)
+def _compared(rows: pl.DataFrame) -> Iterator[str]:
+    """The speedup of one trace, and the roles that it comes from."""
+    row = rows.row(0, named=True)
     trace, baseline = row["trace"], row["baseline"]
     if row["unfair"] is not None:
-        yield f"{trace} cannot be compared with {baseline}: {row['unfair']}."
+        yield f"{trace} is not comparable with {baseline}: {row['unfair']}."
         return
-    speedups = dict(of.filter(pl.col("level") == "end_to_end").select("part", "speedup").iter_rows())
+    speedups = dict(rows.filter(pl.col("level") == "end_to_end").select("part", "speedup").iter_rows())
     if speedups["span"] is not None and speedups["busy"] is not None:
         yield (
-            f"{trace} is {speedups['span']:.2f} times as fast as {baseline} from the first operation to the last, "
-            f"{speedups['busy']:.2f} times in the time that the GPU is busy."
+            f"{trace} is {speedups['span']:.2f} times as fast as {baseline} from the first operation to the last, and "
+            f"{speedups['busy']:.2f} times by the time in which the GPU is busy."
         )
-    roles = of.filter(pl.col("level") == "role", pl.col("gain").abs() > _WORTH_TELLING).sort("gain", descending=True)
+    roles = rows.filter(pl.col("level") == "role", pl.col("gain").abs() > _WORTH_TELLING).sort("gain", descending=True)
     parts = [f"{part} {gain:+.1%}" for part, gain in roles.select("part", "gain").head(4).iter_rows()]
     if parts:
-        yield f"Saved of the GPU time of {baseline}: {_listed(parts)}."
+        yield f"GPU time saved by role, as a share of all GPU time of {baseline}: {_listed(parts)}."
 
 
 _LONGEST = 90
 """Characters of a kernel's name in a sentence."""
 
 _WORTH_TELLING = 0.005
-"""Share of the baseline's time below which a change of a role is not told."""
+"""A role whose time changes by less than this share of the baseline's GPU time is left out."""
 
 
 def _counted(count: int, noun: str) -> str:

@@ -12,11 +12,9 @@ from parsers import Trace
 from parsers.schema import Table
 from ttinsys.pages.sections import View
 from ttinsys.runner.registry import Analysis, find
-from ttinsys.tables.needs import present
+from ttinsys.runner.run import Tables, lacking, run_analysis
 from ttinsys.tables.overview import Overview, overview
 from ttinsys.tables.registry import tables_of
-
-Tables = Mapping[str, pl.LazyFrame]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +61,26 @@ class Gathered:
         """
         key = (name, *traces, *sorted(options.items()))
         if key not in self._made:
-            self._made[key] = find(name).of({trace: self.tables[trace] for trace in traces}, **options).collect()
+            tables = {trace: self.tables[trace] for trace in traces}
+            self._made[key] = run_analysis(find(name), tables, options).frame
         return self._made[key]
 
     def has(self, trace: str, name: str) -> bool:
         """Whether a trace has what an analysis needs."""
-        return not self.lacking(find(name), trace)
+        return not lacking(find(name), {trace: self.tables[trace]})
 
     def shown(self, view: View) -> Iterator[Shown]:
         """What a view has to show: once for all traces, or trace by trace."""
         analysis = find(view.analysis)
-        lacking = {name: self.lacking(analysis, name) for name in self.tables}
+        missing = lacking(analysis, self.tables)
         if analysis.across:
-            sound = [name for name in self.tables if not lacking[name]]
-            said = tuple(sentence for sentence in lacking.values() if sentence)
-            yield self._shown(analysis, view, sound if len(sound) >= analysis.least else [], None, said)
+            sound = [name for name in self.tables if name not in missing]
+            enough = len(sound) >= analysis.least
+            yield self._shown(analysis, view, sound if enough else [], None, tuple(missing.values()))
             return
         for name in self.tables:
-            said = (lacking[name],) if lacking[name] else ()
-            yield self._shown(analysis, view, [] if said else [name], name, said)
+            reasons = (missing[name],) if name in missing else ()
+            yield self._shown(analysis, view, [] if reasons else [name], name, reasons)
 
     def _shown(
         self, analysis: Analysis, view: View, of: Sequence[str], trace: str | None, lacking: tuple[str, ...]
@@ -89,12 +88,6 @@ class Gathered:
         empty = pl.DataFrame(schema=analysis.returns.schema)
         frame = self.result(analysis.name, of, **view.options) if of else empty
         return Shown(analysis.name, analysis.returns, trace, frame, lacking, tree=analysis.tree is not None)
-
-    def lacking(self, analysis: Analysis, name: str) -> str:
-        """What a trace lacks for an analysis, in a sentence; empty where it lacks nothing."""
-        tables = self.tables[name]
-        missing = (need for need in analysis.needs if not present(need, tables).collect().item())
-        return next((f"{name} {need.lacking}" for need in missing), "")
 
 
 def gathered(traces: Mapping[str, Trace]) -> Gathered:

@@ -1,6 +1,7 @@
-"""HTML of tables, figures, trees and lists. What comes from a trace is escaped here, and nowhere else.
+"""HTML of tables, figures, trees and lists. Only this module makes HTML of text from a trace, and it escapes all of it.
 
-A page also carries a policy by which a browser runs our script alone, known by its hash, and fetches nothing.
+As a second defence, each page carries a Content-Security-Policy: the browser runs only our own script, identified by
+its hash, and fetches nothing.
 """
 
 from __future__ import annotations
@@ -21,30 +22,30 @@ from ttinsys.render.grid import cells
 from ttinsys.render.output import printable
 
 _NAMES = frozenset({"name", "path", "kernel", "range", "module"})
-"""Columns of long names, which may wrap."""
+"""Columns that hold long names, whose cells may wrap."""
 
 
 def text(value: object) -> str:
-    """A value as text that a browser takes as text."""
+    """A value as HTML text: markup escaped, control characters made visible."""
     return escape(printable(str(value)))
 
 
 def items(sentences: Iterable[str], css: str) -> str:
-    """Sentences as a list; nothing where there are none."""
+    """Sentences as a list of the CSS class `css`; empty text where there are none."""
     listed = "".join(f"<li>{text(sentence)}</li>" for sentence in sentences)
     return f'<ul class="{css}">{listed}</ul>' if listed else ""
 
 
 def table(frame: pl.DataFrame, declared: Table, *, title: str, rows: int, unfolded: bool, tree: bool = False) -> str:
-    """A table that can be searched and sorted, folded or not.
+    """A foldable table with a search field and sortable columns; columns without any value are left out.
 
     Args:
-        frame: its rows.
-        declared: what its columns mean.
-        title: what it is called where it is folded.
-        rows: at most so many are listed, the first ones.
-        unfolded: whether it is open at first.
-        tree: whether its rows form a tree by `depth`.
+        frame: the rows.
+        declared: the declaration of its columns, for units and for the docs that show on hover.
+        title: text of the line that folds and unfolds the table.
+        rows: number of rows listed at most, the first ones.
+        unfolded: whether the table is open when the page loads.
+        tree: whether the rows form a tree by `depth`.
     """
     valued = [name for name in frame.columns if frame[name].null_count() < frame.height]
     listed = frame.select(valued).head(rows)
@@ -72,17 +73,17 @@ def table(frame: pl.DataFrame, declared: Table, *, title: str, rows: int, unfold
 
 
 def figure(svg: str, caption: str = "") -> str:
-    """A picture; the text in it was escaped when it was drawn."""
-    said = f"<figcaption>{text(caption)}</figcaption>" if caption else ""
-    return f"<figure>{svg}{said}</figure>"
+    """A picture with its caption. The SVG is inserted as it is: its renderer has escaped the text in it."""
+    shown = f"<figcaption>{text(caption)}</figcaption>" if caption else ""
+    return f"<figure>{svg}{shown}</figure>"
 
 
 def icicle(layers: pl.DataFrame, id: str) -> str:
-    """The tree of layers, to walk through: boxes as wide as their time.
+    """An icicle graph of the tree of layers: boxes as wide as their total time, which the script makes clickable.
 
     Args:
         layers: `LAYERS`, all levels.
-        id: of the element that holds its data.
+        id: id of the element that holds the data.
     """
     whole = int(layers.filter(pl.col("depth") == 0)["total_ns"].sum())
     kept = layers.filter(pl.col("total_ns") > 0, pl.col("total_ns") >= _NARROWEST * whole)
@@ -106,16 +107,16 @@ def icicle(layers: pl.DataFrame, id: str) -> str:
 
 
 _NARROWEST = 0.0004
-"""Share of all time below which a layer is too narrow to be seen, however far one goes in from the top."""
+"""Layers with a smaller share of the total time are left out: their boxes are narrower than a pixel."""
 
 
 def _data(value: Any, id: str) -> str:
-    """JSON in a page: nothing in it can end its element."""
+    """JSON in an element of the page. Without a `<`, no name in it can close the element."""
     return f'<script type="application/json" id="{id}">{json.dumps(value).replace("<", chr(92) + "u003c")}</script>'
 
 
 def document(title: str, body: str) -> str:
-    """A whole page: its style, its script, its policy and `body`, which is HTML."""
+    """A whole page: `body`, which is HTML, with our style, script and Content-Security-Policy."""
     script, style = _asset("page.js"), _asset("page.css")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"

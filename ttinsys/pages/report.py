@@ -6,18 +6,21 @@ html = page({"run.sqlite": ttinsys.load("run.sqlite")})
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from parsers import Trace
 from ttinsys import __version__
 from ttinsys.attribution.coverage import coverage_sentence
 from ttinsys.figures import draw_figure, svg
-from ttinsys.figures.style import NothingToDraw
+from ttinsys.figures.style import NothingToDraw, trace_labels
 from ttinsys.pages import html
 from ttinsys.pages.findings import comparison, findings
 from ttinsys.pages.gather import Gathered, Shown, gathered
 from ttinsys.pages.sections import SECTIONS, Section, View
+from ttinsys.render import Destination, emit_text
 from ttinsys.render.overview import run_sentence
 from ttinsys.tables.overview import Overview
+from ttinsys.tables.registry import distinct_names
 
 
 def report_page(traces: Mapping[str, Trace], progress: Callable[[str], None] = lambda _: None) -> str:
@@ -41,6 +44,32 @@ def report_page(traces: Mapping[str, Trace], progress: Callable[[str], None] = l
     )
     title = ", ".join(traces)
     return html.document(f"ttinsys: {title}", f"{nav}<main>{''.join(body)}{foot}</main>")
+
+
+def report(*traces: Trace, path: str | Path, force: bool = False) -> Path:
+    """Write one page of everything that traces show: findings, figures, tables. It opens anywhere, without a network.
+
+        ttinsys.report(ttinsys.load("run.sqlite"), path="report.html")
+
+    Args:
+        *traces: Opened traces; the first is the baseline of the others.
+        path: The HTML file.
+        force: Whether a file that exists is replaced.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        TypeError: There is no trace.
+        OutputError: The file is there already, or could not be written.
+    """
+    if not traces:
+        raise TypeError("report takes at least one trace, as ttinsys.load(path) opens it")
+    destination = Destination("html", Path(path), force)
+    destination.check()
+    names = distinct_names(trace_labels([str(trace.path) for trace in traces]))
+    emit_text(report_page(dict(zip(names, traces, strict=True))), destination)
+    return Path(path)
 
 
 def _head(of: Gathered) -> str:

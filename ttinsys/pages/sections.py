@@ -1,4 +1,4 @@
-"""What the page shows, in its order: each view is an analysis with its options, its figure and its table."""
+"""The sections of the page, in order. Each view is one analysis with its options, its figure and its table."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ class View:
     """One analysis on the page.
 
     Args:
-        analysis: its name.
-        heading: over it; empty where the section's title says it.
-        options: of the analysis.
-        figure: whether it is drawn.
-        table: whether its rows are listed.
-        open: whether the table is unfolded at first.
-        rows: at most so many, the first ones; the page says how many there are.
+        analysis: name of the analysis.
+        heading: heading above the view; empty where the section's title suffices.
+        options: options of the analysis.
+        figure: whether to draw its figure.
+        table: whether to list its rows.
+        open: whether the table is unfolded when the page loads.
+        rows: number of rows listed at most, the first ones; the page gives the number of all rows.
     """
 
     analysis: str
@@ -35,11 +35,11 @@ class Section:
     """A part of the page.
 
     Args:
-        id: its anchor.
-        title: its heading.
-        lead: what the reader sees in it, in a sentence or two.
-        views: what it shows.
-        compares: whether it is there only for several traces.
+        id: anchor of the section.
+        title: heading of the section.
+        lead: what the section shows, in one or two sentences.
+        views: the analyses that it shows.
+        compares: whether the section needs several traces, and is left out for one.
     """
 
     id: str
@@ -53,7 +53,7 @@ SECTIONS = (
     Section(
         "comparison",
         "What changed",
-        "Each trace against the first, aligned by layer and role, not by kernel name.",
+        "Each trace compared with the first, aligned by layer and role, not by kernel name.",
         (
             View("speedup", open=True),
             View("diff", "By layer", rows=100),
@@ -63,7 +63,7 @@ SECTIONS = (
     Section(
         "breakdown",
         "Where the time goes",
-        "GPU time, durations added up, by what it is for. What has no layer is there too, with the reason.",
+        "GPU time (sum of durations) by role, component and operator. Time without a layer is listed with the reason.",
         (
             View("breakdown", "By role", {"by": ("role",)}, open=True),
             View("breakdown", "By component and role", {"by": ("role", "component")}),
@@ -73,38 +73,38 @@ SECTIONS = (
     Section(
         "attention",
         "Attention",
-        "Each kind of attention: its core, its projections, and the copies that serve it.",
+        "Time of each kind of attention: its core, its projections, and the copies that serve it.",
         (View("attention", open=True),),
     ),
     Section(
         "lengths",
         "Sequence lengths",
-        "Queries and keys of every call of attention, in the order of the calls.",
-        (View("lengths", rows=100), View("phases", "Like prefill, or like decode")),
+        "Numbers of queries and keys of every attention call, in the order of the calls.",
+        (View("lengths", rows=100), View("phases", "Prefill-like or decode-like")),
     ),
     Section(
         "roofline",
         "Distance from the hardware's limits",
-        "Operations per byte against what was achieved, under the ceilings of the GPU. Time is exclusive.",
+        "Achieved FLOP/s by arithmetic intensity (FLOPs per byte), under the ceilings of the GPU. Time is exclusive.",
         (View("roofline", open=True),),
     ),
     Section(
         "gaps",
         "Gaps",
-        "When the GPU idles, and what it waits for.",
+        "When the GPU is idle, and what it waits for.",
         (View("gaps", open=True),),
     ),
     Section(
         "layers",
         "Slowest layers",
-        "Every stack of ranges with what was launched right in it (self) and with its parts (total).",
+        "Every stack of ranges with the time launched directly in it (self) and with its nested ranges (total).",
         (View("layers", figure=False, open=True, rows=1000),),
     ),
     Section(
         "kernels",
         "Slowest kernels",
-        "By name: what each does, and how often it runs.",
+        "Each kernel name with its operator, its time, and the number of its executions.",
         (View("kernels", figure=False, open=True, rows=500),),
     ),
 )
-"""All of the page, after its findings."""
+"""All sections of the page, which follow the findings."""

@@ -1,4 +1,4 @@
-"""Data sheets of GPUs and specifications of models: the one door through which the analysis sees those of `annotate`.
+"""Published facts of GPUs and models: the one door through which the analysis sees the data of `annotate`.
 
 Nothing here is measured; every entry names its source. Importing it imports no torch.
 """
@@ -6,11 +6,16 @@ Nothing here is measured; every entry names its source. Importing it imports no 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
-from annotate.errors import ImpossibleRequest
-from annotate.gpus import GPUS, Gpu, known
-from annotate.models import MODELS, Model, Part, Request, Size, model
+if TYPE_CHECKING:
+    from annotate.errors import ImpossibleRequest, unknown
+    from annotate.gpus import GPUS, Gpu, known
+    from annotate.models import MODELS, Model, Part, Request, Size, model
+else:
+    from ttinsys._annotate.errors import ImpossibleRequest, unknown
+    from ttinsys._annotate.gpus import GPUS, Gpu, known
+    from ttinsys._annotate.models import MODELS, Model, Part, Request, Size, model
 
 __all__ = [
     "GPUS",
@@ -23,13 +28,10 @@ __all__ = [
     "Size",
     "known",
     "model",
-    "unknown_models",
+    "unknown_model",
 ]
 
 
-def unknown_models(names: Iterable[str]) -> str:
-    """What to say of names that are not among `MODELS`: the nearest one of each, and all that there are."""
-    unknown = [name for name in names if name not in MODELS]
-    nearest = dict.fromkeys(near for name in unknown for near in get_close_matches(name, MODELS, 1))
-    suggestion = f"did you mean {' '.join(nearest)}? There" if nearest else "there"
-    return f"no model {', '.join(unknown)}: {suggestion} are {', '.join(MODELS)}"
+def unknown_model(names: Iterable[str]) -> str | None:
+    """An error for the first of the names that is no model: the nearest name, and the list. None where all are."""
+    return next((unknown("model", name, MODELS) for name in names if name not in MODELS), None)

@@ -19,7 +19,7 @@ def markdown_text(
 ) -> str:
     """A frame as a Markdown table with all columns that have a value; arguments as for `grid.table_text`."""
     shown = chosen(valued(frame), destination.rows, tree)
-    columns = cells(shown, table, tree)
+    columns = cells(shown, table, tree, whole_names=True)
     lines = [
         _row([column.heading for column in columns]),
         _row(["---:" if column.numeric else ":---" for column in columns]),

@@ -1,4 +1,4 @@
-"""Where a result goes, and that it gets there whole or not at all."""
+"""Destinations of results: each file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-FORMATS = ("table", "markdown", "csv", "json", "parquet")
-"""What `--format` takes."""
+FORMATS = ("table", "markdown", "csv", "json", "parquet", "xlsx")
+"""Values of `--format`."""
 
-SUFFIXES = {"md": "markdown"}
-"""Formats whose files end in another name than theirs."""
+SUFFIXES = {"txt": "table", "md": "markdown"}
+"""Formats of files whose suffix is not the name of their format."""
 
-_NOT_TO_READ = ("parquet", "html")
+_BINARY = ("parquet", "xlsx", "html")
+"""Formats that nobody reads in a terminal."""
 
 PICTURES = ("svg", "png", "pdf", "html", "json")
 """What `--plot` writes, by the suffix; JSON is the Vega-Lite specification."""
@@ -36,12 +37,14 @@ class Destination:
         path: the file; None is standard output.
         force: whether an existing file may be replaced.
         rows: how many rows a table for people shows; 0 is all.
+        announce: receives a sentence about each file once it is written; None keeps silent.
     """
 
     format: str = "table"
     path: Path | None = None
     force: bool = False
     rows: int = 50
+    announce: Callable[[str], object] | None = None
 
     @property
     def for_people(self) -> bool:
@@ -50,10 +53,14 @@ class Destination:
 
     def check(self) -> None:
         """Raise `OutputError` now for what would fail after the work is done."""
+        if self.format == "xlsx":
+            from ttinsys.render.sheet import check_sheets
+
+            check_sheets()
         if self.path is None:
             if sys.stdout is None:
                 raise OutputError("standard output is closed: give -o FILE")
-            if self.format in _NOT_TO_READ and sys.stdout.isatty():
+            if self.format in _BINARY and sys.stdout.isatty():
                 raise OutputError(f"{self.format} is not for a terminal: give -o FILE")
             return
         try:
@@ -81,8 +88,15 @@ def emit_text(text: str, destination: Destination) -> None:
     write_to(destination, lambda file: file.write(text.encode(errors="replace")))
 
 
-def write_to(destination: Destination, write: Callable[[IO[bytes]], Any]) -> None:
+def write_to(destination: Destination, write: Callable[[IO[bytes]], Any], *, content: str = "") -> None:
     """Call `write` with a binary file: standard output, or one that takes its place only when it is whole.
+
+    Every file that a command writes goes through here, except those of `folder.write_folder`.
+
+    Args:
+        destination: where to; a file is announced.
+        write: writes to the file that it receives.
+        content: what the announcement says of the content, such as the number of rows.
 
     Raises:
         OutputError: it could not be written; no file is left half written.
@@ -106,6 +120,8 @@ def write_to(destination: Destination, write: Callable[[IO[bytes]], Any]) -> Non
     finally:
         # Ctrl-C comes twice, from Polars and from Python, which may be while the first is being tidied up.
         beside.unlink(missing_ok=True)
+    if destination.announce is not None:
+        destination.announce(f"wrote {destination.path}{f' ({content})' if content else ''}")
 
 
 def _write_to_stdout(write: Callable[[IO[bytes]], Any]) -> None:
@@ -122,7 +138,7 @@ def _write_to_stdout(write: Callable[[IO[bytes]], Any]) -> None:
 
 
 def _pour(write: Callable[[IO[bytes]], Any], file: IO[bytes]) -> None:
-    """Call `write` with what stands for `file`; what goes wrong is Python's error, whatever `write` made of it."""
+    """Call `write` with a stand-in for `file`; an error of the file itself is raised, whatever `write` made of it."""
     raw = _Recorder(file)
     try:
         with io.BufferedWriter(raw, _BUFFER_BYTES) as buffered:
@@ -134,18 +150,18 @@ def _pour(write: Callable[[IO[bytes]], Any], file: IO[bytes]) -> None:
 
 
 class _Recorder(io.RawIOBase):
-    """A file without a descriptor: Polars would write to that itself, slower, and report failures as something else."""
+    """A file without a descriptor: to one, Polars would write itself, slower, and raise errors of another type."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.error: OSError | None = None
 
     def writable(self) -> bool:
-        """Yes."""
+        """Always."""
         return True
 
     def write(self, data: Any, /) -> int:
-        """Pass on."""
+        """Write to the file, and keep its error."""
         try:
             return self._file.write(data)
         except OSError as error:
@@ -157,12 +173,14 @@ _BUFFER_BYTES = 1 << 20
 
 
 def discard(stream: IO[str]) -> None:
-    """Let what is written to the stream's descriptor from now on go nowhere."""
+    """Send what is written to the stream's descriptor from now on to the null device."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)
 
 
 def printable(text: str) -> str:
-    """Text from a trace with nothing left in it that could control a terminal."""
+    """Text from a trace, with U+FFFD for each character that could control a terminal."""
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else "�" for character in text)

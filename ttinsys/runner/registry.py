@@ -1,19 +1,20 @@
-"""What an analysis is: a pure function from the tables of a trace, or of several, to one table.
+"""What an analysis is, and where the analyses are found: one file of `ttinsys/analyses` each.
 
-    @analysis(returns=KERNELS_BY_NAME)
-    def kernels(ops: pl.LazyFrame) -> pl.LazyFrame:
+    @analysis(returns=KERNELS_BY_NAME, needs=[OPS], options=[Option("top", "Rows kept, longest first.")])
+    def kernels(ops: pl.LazyFrame, *, top: int = 20) -> pl.LazyFrame:
         ...
 
-One file in `ttinsys/analyses` is one analysis, one subcommand and one page of help. A parameter with the name of a
-table (`ANALYSIS_TABLES`) receives it; keyword-only parameters are the options declared beside it. An analysis
-`across` traces receives each table of all of them at once, behind a column `trace` that sorts in their order.
+A parameter with the name of a table (`ttinsys.tables.registry.ANALYSIS_TABLES`) receives that table; keyword-only
+parameters are options. The file, the function, the Python function `ttinsys.kernels` and the command `ttinsys kernels`
+have one name. An analysis `across` traces receives each table of all of them at once, behind a column `trace` that
+sorts in their order. `ttinsys.runner.run` runs analyses.
 """
 
 from __future__ import annotations
 
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -21,11 +22,26 @@ from typing import Any
 
 import polars as pl
 
-from parsers import Trace
+from parsers.errors import did_you_mean
 from parsers.schema import Table
-from ttinsys.measures.options import Option
-from ttinsys.tables.needs import Lacking, Need, present
-from ttinsys.tables.registry import ANALYSIS_TABLES, distinct_names, stack_traces, tables_of
+from ttinsys.measures.options import Option, OptionError, Setting, settings_of
+from ttinsys.tables.needs import Need, need_of
+from ttinsys.tables.registry import ANALYSIS_TABLES, stack_traces
+
+_ANALYSES = "ttinsys.analyses"
+
+REGISTRY: dict[str, Analysis] = {}
+
+
+class UnknownAnalysis(KeyError):
+    """No analysis has this name; `str(error)` is one line for a person."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class TooFewTraces(ValueError):
+    """An analysis that compares traces was given too few; `str(error)` is one line for a person."""
 
 
 @dataclass(frozen=True)
@@ -33,24 +49,24 @@ class Analysis:
     """A registered analysis.
 
     Args:
-        function: the function itself.
-        returns: the table it returns.
-        options: its keyword-only parameters.
-        tree: for a table whose rows form a tree by `depth`: the column whose greatest values are shown first where
+        function: The function itself: tables in, a table out, nothing else.
+        returns: The table that it returns.
+        options: One per keyword-only parameter.
+        needs: What every trace must have.
+        tree: For a table whose rows form a tree by `depth`: the column whose greatest values are shown first where
             there is no room for all.
-        needs: what every trace must have.
-        across: whether it takes the tables of all traces at once.
-        least: number of traces that it takes at least.
-        verdict: from its result and options, the sentences for which the command ends with exit status 1.
-        judged_by: options of the verdict, which the function does not take.
-        remarks: from its result, sentences that a reader must know before trusting it.
+        across: Whether it takes the tables of all traces at once.
+        least: Number of traces that it takes at least.
+        verdict: From its result and the options `judged_by`, the sentences for which the command exits with status 1.
+        judged_by: Options of the verdict, which the function does not take.
+        remarks: From its result, sentences that a reader must know before trusting it.
     """
 
     function: Callable[..., pl.LazyFrame]
     returns: Table
     options: tuple[Option, ...] = ()
-    tree: str | None = None
     needs: tuple[Need, ...] = ()
+    tree: str | None = None
     across: bool = False
     least: int = 1
     verdict: Callable[..., list[str]] | None = None
@@ -59,59 +75,78 @@ class Analysis:
 
     @property
     def name(self) -> str:
-        """Name of the function, of its file and, with dashes, of its subcommand."""
+        """Name of the function, of its file and, with dashes, of its command."""
         return self.function.__name__
 
     @cached_property
-    def takes(self) -> tuple[str, ...]:
-        """Names of the tables it takes."""
+    def tables(self) -> tuple[str, ...]:
+        """Names of the tables that the function takes."""
         return tuple(name for name in inspect.signature(self.function).parameters if name in ANALYSIS_TABLES)
 
+    @cached_property
+    def settings(self) -> dict[str, Setting]:
+        """Its options with their types and defaults, by name."""
+        return settings_of(self.function, self.options)
+
+    @cached_property
+    def verdict_settings(self) -> dict[str, Setting]:
+        """The options of its verdict, likewise."""
+        return settings_of(self.verdict, self.judged_by) if self.verdict is not None else {}
+
     @property
-    def help(self) -> str:
+    def too_few(self) -> str:
+        """What to say where there are fewer traces than it takes."""
+        return f"{self.name} compares {_counted(self.least)}: name them all"
+
+    @property
+    def documentation(self) -> str:
         """The module's docstring: its first line says what the analysis answers."""
-        return import_module(self.function.__module__).__doc__ or ""
+        return inspect.cleandoc(import_module(self.function.__module__).__doc__ or "")
 
-    def run(self, *traces: Trace, **options: Any) -> pl.LazyFrame:
-        """The analysis of one trace, or of several named `0`, `1` and so on, as `returns` declares it."""
-        return self.of({str(number): tables_of(trace) for number, trace in enumerate(traces)}, **options)
-
-    def checked(self, *traces: Trace, **options: Any) -> pl.DataFrame:
-        """As `run`, collected, once every trace has been seen to have what is needed.
+    def checked_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options with their values checked and defaults filled in, those of the verdict included.
 
         Raises:
-            Lacking: one has not; the error tells how to capture one that has.
+            OptionError: One is unknown, or has a value that it does not take.
         """
-        names = distinct_names([str(trace.path) for trace in traces])
-        tables = {name: tables_of(trace) for name, trace in zip(names, traces, strict=True)}
-        for name, of in tables.items():
-            for need in self.needs:
-                if not present(need, of).collect().item():
-                    raise Lacking(f"{name} {need.lacking}")
-        return self.of(tables, **options).collect()
+        settings = {**self.settings, **self.verdict_settings}
+        for name in options:
+            if name not in settings:
+                known = f"it takes {', '.join(settings)}" if settings else "it takes none"
+                raise OptionError(f"{self.name} has no option {name}{did_you_mean(name, settings)}: {known}")
+        try:
+            values = {name: settings[name].value(value) for name, value in options.items()}
+        except OptionError as error:
+            raise OptionError(f"{self.name}: {error}") from error
+        return {name: values.get(name, setting.default) for name, setting in settings.items()}
 
-    def on(self, tables: Mapping[str, pl.LazyFrame], **options: Any) -> pl.LazyFrame:
-        """The same on the tables of one trace, by name; ones it does not take are not looked at."""
-        return self.of({"0": tables}, **options)
-
-    def of(self, tables: Mapping[str, Mapping[str, pl.LazyFrame]], **options: Any) -> pl.LazyFrame:
-        """The same on the tables of traces, by the name of the trace and of the table.
+    def plan(self, tables: Mapping[str, Mapping[str, pl.LazyFrame]], **options: Any) -> pl.LazyFrame:
+        """The lazy result for the tables of one trace or several.
 
         Args:
-            tables: in the order of the traces: what is compared is compared with the first.
-            options: the keyword-only parameters.
+            tables: By the name of the trace, then of the table, in the order of the traces: what is compared is
+                compared with the first. Tables that the analysis does not take are not looked at.
+            options: As for Python callers.
 
         Returns:
-            `returns`. Of several traces that are analysed one by one, their rows in turn, behind a column `trace`.
+            `returns`. For several traces that are analysed one by one, their rows in turn, behind a column `trace`.
+
+        Raises:
+            OptionError: An option is unknown, or has a value that it does not take.
+            TooFewTraces: There are fewer than `least`.
         """
+        if len(tables) < self.least:
+            raise TooFewTraces(self.too_few)
+        values = self.checked_options(options)
+        kept = {name: values[name] for name in self.settings}
         columns = self.returns.schema.names()
         if self.across:
-            taken = {name: stack_traces(tables, name) for name in self.takes}
+            stacked = {name: stack_traces(tables, name) for name in self.tables}
             traced = [pl.col("trace").cast(pl.String)] if "trace" in columns else []
-            return self.function(**taken, **options).select(columns).with_columns(traced)
+            return self.function(**stacked, **kept).select(columns).with_columns(traced)
         single = {
-            trace: self.function(**{name: of[name] for name in self.takes}, **options).select(columns)
-            for trace, of in tables.items()
+            trace: self.function(**{name: of_trace[name] for name in self.tables}, **kept).select(columns)
+            for trace, of_trace in tables.items()
         }
         if len(single) == 1:
             return next(iter(single.values()))
@@ -121,43 +156,52 @@ class Analysis:
 def analysis(
     *,
     returns: Table,
-    options: tuple[Option, ...] = (),
+    options: Sequence[Option] = (),
+    needs: Sequence[Need | Table] = (),
     tree: str | None = None,
-    needs: tuple[Need, ...] = (),
     across: bool = False,
     least: int = 1,
     verdict: Callable[..., list[str]] | None = None,
-    judged_by: tuple[Option, ...] = (),
+    judged_by: Sequence[Option] = (),
     remarks: Callable[[pl.DataFrame], list[str]] | None = None,
 ) -> Callable[[Callable[..., pl.LazyFrame]], Callable[..., pl.LazyFrame]]:
-    """Register the decorated function; arguments as for `Analysis`."""
+    """Register the decorated function; arguments as for `Analysis`.
+
+    A table among `needs` means that it must have a row.
+    """
+    needed = tuple(need_of(need) if isinstance(need, Table) else need for need in needs)
 
     def register(function: Callable[..., pl.LazyFrame]) -> Callable[..., pl.LazyFrame]:
         REGISTRY[function.__name__] = Analysis(
-            function, returns, options, tree, needs, across, least, verdict, judged_by, remarks
+            function, returns, tuple(options), needed, tree, across, least, verdict, tuple(judged_by), remarks
         )
         return function
 
     return register
 
 
-REGISTRY: dict[str, Analysis] = {}
-
-_ANALYSES = "ttinsys.analyses"
-
-
 def find(name: str) -> Analysis:
     """The analysis called `name`, its module imported on demand.
 
     Raises:
-        KeyError: there is none.
+        UnknownAnalysis: There is none; the message suggests the nearest and lists all.
+        TypeError: Its file registers another name.
     """
-    if name not in analysis_names():
-        raise KeyError(name)
+    known = analysis_names()
+    if name not in known:
+        raise UnknownAnalysis(f"no analysis {name}{did_you_mean(name, known)}: there are {', '.join(known)}")
     import_module(f"{_ANALYSES}.{name}")
+    if name not in REGISTRY:
+        home = f"{_ANALYSES}.{name}"
+        others = [each for each, found in REGISTRY.items() if found.function.__module__ == home]
+        raise TypeError(f"{home} registers {' and '.join(others) or 'nothing'}: call its function {name}")
     return REGISTRY[name]
 
 
 def analysis_names() -> list[str]:
     """Names of all analyses: the modules of `ttinsys.analyses`."""
     return sorted(module.name for module in pkgutil.iter_modules(import_module(_ANALYSES).__path__))
+
+
+def _counted(traces: int) -> str:
+    return {1: "one trace", 2: "two traces"}.get(traces, f"{traces} traces")

@@ -55,7 +55,7 @@ REPORT_NAMES = (
 """The reports there are, each in the module of its name."""
 
 
-def report(name: str) -> Report:
+def stats_report(name: str) -> Report:
     """The report called `name`, one of `NAMES`."""
     found: Report = import_module(f"ttinsys.stats.{name}").REPORT
     return found

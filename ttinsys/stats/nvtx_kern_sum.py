@@ -83,14 +83,9 @@ def _in_ranges(ranges: pl.DataFrame, calls: pl.DataFrame, pairs: pl.DataFrame) -
     if calls.height > greatest(calls["kernel"]) + 1 or _namesakes_meet(ranges):
         kernels = pairs.select("key", calls["kernel"].gather(pairs["call"])).group_by("key").agg(_KERNELS)
         grouped = grouped.update(kernels, on="key")
-    return pl.concat(
-        [
-            grouped.select(_VALUES),
-            ranges.select("global_tid", "name", STYLE)[grouped["range"]],
-            calls.select("name_id")[grouped["call"]],
-        ],
-        how="horizontal",
-    ).select(*_KEYS, *_VALUES)
+    named = ranges.select("global_tid", "name", STYLE)[grouped["range"]]
+    kernel = calls.select("name_id")[grouped["call"]]
+    return grouped.select(_VALUES).hstack(named).hstack(kernel).select(*_KEYS, *_VALUES)
 
 
 def _namesakes_meet(ranges: pl.DataFrame) -> bool:

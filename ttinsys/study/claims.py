@@ -1,6 +1,7 @@
-"""What the study says in numbers, to set measured values beside. Nothing here is ever an expected value.
+"""The numbers that the study publishes, shown beside the values measured from captures.
 
-Marks: **stated** in the abstract; **recalled** from the body; **computed** from the definitions of the models.
+No test and no gate expects these values: other GPUs and versions give others. Marks: **stated** in the abstract;
+**recalled** from the body; **computed** from the definitions of the models.
 """
 
 from __future__ import annotations
@@ -13,21 +14,27 @@ Mark = Literal["stated", "recalled", "computed"]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One number of the study.
+    """One number that the study publishes.
 
     Args:
-        item: the figure or table, by its `id` in `ttinsys.study.items`.
-        subject: the model, by our name of what stands for it, or what it is about.
+        id: `ITEM/QUANTITY`, with `/SUBJECT` where several subjects have the quantity. A measure in
+            `ttinsys.study.measures` yields its value under this id.
+        subject: the model, by our name of what stands for it, or what the claim is about.
         says: what is claimed, in words.
         published: the value, as text.
         mark: how sure it is that the study says so.
     """
 
-    item: str
+    id: str
     subject: str
     says: str
     published: str
     mark: Mark
+
+    @property
+    def item(self) -> str:
+        """The figure or table, by its `id` in `ttinsys.study.items`."""
+        return self.id.partition("/")[0]
 
 
 SPEEDUPS = {
@@ -44,27 +51,101 @@ SPEEDUPS = {
 
 CLAIMS = (
     *(
-        Claim("table-2", name, "end-to-end speedup of fused over unfused attention", f"{value:.2f}", "recalled")
+        Claim(
+            f"table-2/speedup/{name}",
+            name,
+            "end-to-end speedup of fused over unfused attention",
+            f"{value:.2f}",
+            "recalled",
+        )
         for name, value in SPEEDUPS.items()
     ),
-    Claim("table-2", "diffusion", "its speedup over that of transformer text-to-image", "1.1 to 2.5 times", "stated"),
-    Claim("table-3", "stable-diffusion", "its attention works like", "prefill", "stated"),
-    Claim("table-3", "parti-3b", "its attention works like", "decode", "stated"),
-    Claim("figure-5", "diffusion", "its intensity over that of Parti", "up to 100 times", "recalled"),
-    Claim("figure-6", "diffusion", "most that convolution takes, attention fused", "up to 44%", "stated"),
-    Claim("figure-6", "transformers", "most that linear layers take, attention fused", "up to 49%", "stated"),
     Claim(
-        "figure-7", "stable-diffusion", "largest over smallest length within one inference", "up to 4 times", "stated"
+        "table-2/relative-speedup",
+        "diffusion",
+        "speedup relative to that of text-to-image transformers",
+        "1.1 to 2.5 times",
+        "stated",
     ),
-    Claim("figure-9", "eager", "what grows faster with the picture", "attention", "recalled"),
-    Claim("figure-9", "fused", "what grows faster with the picture", "convolution", "recalled"),
-    Claim("figure-11", "make-a-video", "time of temporal over that of spatial attention", "about 2", "recalled"),
-    Claim("figure-11", "make-a-video", "FLOPs of spatial over those of temporal attention", "about 9", "recalled"),
-    Claim("figure-11", "make-a-video", "share of temporal in the time of both", "over 60%", "stated"),
     Claim(
-        "figure-12", "make-a-video", "L1 hit rate of spatial over that of temporal attention", "about 10", "recalled"
+        "table-3/phase/stable-diffusion",
+        "stable-diffusion",
+        "phase that its attention behaves like",
+        "prefill",
+        "stated",
     ),
-    Claim("figure-13", "make-a-video", "FLOPs of spatial attention grow as frames to the power of", "1", "recalled"),
-    Claim("figure-13", "make-a-video", "FLOPs of temporal attention grow as frames to the power of", "2", "recalled"),
+    Claim("table-3/phase/parti-3b", "parti-3b", "phase that its attention behaves like", "decode", "stated"),
+    Claim(
+        "figure-5/relative-intensity",
+        "diffusion",
+        "arithmetic intensity relative to that of Parti",
+        "up to 100 times",
+        "recalled",
+    ),
+    Claim(
+        "figure-6/convolution-share",
+        "diffusion",
+        "largest share of GPU time in convolution, attention fused",
+        "up to 44%",
+        "stated",
+    ),
+    Claim(
+        "figure-6/linear-share",
+        "transformers",
+        "largest share of GPU time in linear layers, attention fused",
+        "up to 49%",
+        "stated",
+    ),
+    Claim(
+        "figure-7/length-ratio/stable-diffusion",
+        "stable-diffusion",
+        "longest sequence relative to the shortest within one inference",
+        "up to 4 times",
+        "stated",
+    ),
+    Claim("figure-9/faster-growing/eager", "eager", "what grows faster with the image size", "attention", "recalled"),
+    Claim("figure-9/faster-growing/fused", "fused", "what grows faster with the image size", "convolution", "recalled"),
+    Claim(
+        "figure-11/time-ratio",
+        "make-a-video",
+        "time of temporal attention relative to spatial attention",
+        "about 2",
+        "recalled",
+    ),
+    Claim(
+        "figure-11/flops-ratio",
+        "make-a-video",
+        "FLOPs of spatial attention relative to temporal attention",
+        "about 9",
+        "recalled",
+    ),
+    Claim(
+        "figure-11/temporal-share",
+        "make-a-video",
+        "share of temporal attention in the time of both",
+        "over 60%",
+        "stated",
+    ),
+    Claim(
+        "figure-12/l1-hit-ratio",
+        "make-a-video",
+        "L1 hit rate of spatial attention relative to temporal attention",
+        "about 10",
+        "recalled",
+    ),
+    Claim(
+        "figure-13/flops-exponent/spatial",
+        "make-a-video",
+        "power of the number of frames with which FLOPs of spatial attention grow",
+        "1",
+        "recalled",
+    ),
+    Claim(
+        "figure-13/flops-exponent/temporal",
+        "make-a-video",
+        "power of the number of frames with which FLOPs of temporal attention grow",
+        "2",
+        "recalled",
+    ),
 )
-"""By figure and table, each to be set beside what `ttinsys.study.measures` finds under the same item and subject."""
+"""In the order of the page; each is set beside the value that `ttinsys.study.measures` yields under its id."""

@@ -20,8 +20,8 @@ TRANSFORMERS = ("muse", "parti", "parti-3b")
 _MAKES = ("denoiser", "decoder")
 """Components that make the picture, step by step."""
 
-Measured = Iterator[tuple[str, str, str]]
-"""Subject, what its claim says, and the value measured."""
+Measured = Iterator[tuple[str, str]]
+"""The id of a claim, and the value measured for it, as text with its unit."""
 
 GroupTables = Mapping[str, pl.DataFrame]
 """What one view of an item shows: a table by the label of its group, which is the model where each is apart."""
@@ -38,11 +38,11 @@ def table_2(speedups: GroupTables) -> Measured:
             continue
         gained[str(name)] = said["busy"]
         text = f"{said['span']:.2f} (of busy time {said['busy']:.2f})"
-        yield str(name), "end-to-end speedup of fused over unfused attention", text
+        yield f"table-2/speedup/{name}", text
     ours, theirs = ([gained[name] for name in names if name in gained] for names in (DIFFUSION, TRANSFORMERS))
     if ours and theirs:
         text = f"{min(ours) / max(theirs):.2f} to {max(ours) / min(theirs):.2f} times"
-        yield "diffusion", "its speedup over that of transformer text-to-image", text
+        yield "table-2/relative-speedup", text
 
 
 def table_3(phases: GroupTables) -> Measured:
@@ -53,7 +53,7 @@ def table_3(phases: GroupTables) -> Measured:
             # One step of a decoder reads the prompt; the others are what the run is made of.
             kind = steps.group_by("kind").agg(pl.col("calls").sum()).sort("calls", descending=True)["kind"][0]
             queries = max(steps.filter(pl.col("kind") == kind)["queries_max"].to_list())
-            yield name, "its attention works like", f"{str(kind).removesuffix('-like')} (up to {queries:,} queries)"
+            yield f"table-3/phase/{name}", f"{str(kind).removesuffix('-like')} (up to {queries:,} queries)"
 
 
 def figure_5(by_component: GroupTables, _: GroupTables) -> Measured:
@@ -67,18 +67,18 @@ def figure_5(by_component: GroupTables, _: GroupTables) -> Measured:
     theirs = [intensity[name] for name in ("parti", "parti-3b") if name in intensity]
     if ours and theirs:
         text = f"up to {max(ours) / min(theirs):,.0f} times ({max(ours):,.0f} against {min(theirs):,.1f} FLOP/B)"
-        yield "diffusion", "its intensity over that of Parti", text
+        yield "figure-5/relative-intensity", text
 
 
 def figure_6(linear: GroupTables, attention: GroupTables) -> Measured:
     """Of `BREAKDOWN` by role, by model, of the unfused and the fused trace; projections either way."""
     convolution = _largest(linear, DIFFUSION, FAMILIES["convolution"])
     if convolution:
-        yield "diffusion", "most that convolution takes, attention fused", convolution
+        yield "figure-6/convolution-share", convolution
     both = [_largest(of, TRANSFORMERS, FAMILIES["linear"]) for of in (linear, attention)]
     if all(both):
         text = f"{both[0]}; without the projections of attention, {both[1]}"
-        yield "transformers", "most that linear layers take, attention fused", text
+        yield "figure-6/linear-share", text
 
 
 def _largest(breakdowns: GroupTables, models: tuple[str, ...], roles: tuple[str, ...]) -> str:
@@ -101,7 +101,7 @@ def figure_7(_: GroupTables, by_step: GroupTables) -> Measured:
         if steps.height:
             times, adjacent = max(steps["times"].to_list()), max(steps["adjacent"].to_list())
             text = f"{times:,.0f} times, and {adjacent:,.0f} from one level to the next"
-            yield name, "largest over smallest length within one inference", text
+            yield f"figure-7/length-ratio/{name}", text
 
 
 def figure_9(growths: GroupTables) -> Measured:
@@ -116,8 +116,8 @@ def figure_9(growths: GroupTables) -> Measured:
         if len(exponents) == len({"attention", "convolution"}):
             faster = max(exponents, key=lambda family: exponents[family])
             powers = ", ".join(f"{family} as pixels^{exponents[family]:.2f}" for family in sorted(exponents))
-            subject = "eager" if BASELINE in str(series) else "fused"
-            yield subject, "what grows faster with the picture", f"{faster} ({powers})"
+            attention = "eager" if BASELINE in str(series) else "fused"
+            yield f"figure-9/faster-growing/{attention}", f"{faster} ({powers})"
 
 
 def figure_11(attention: GroupTables) -> Measured:
@@ -128,17 +128,18 @@ def figure_11(attention: GroupTables) -> Measured:
     spatial = of.filter(pl.col("role") == "spatial_attention")
     if temporal.is_empty() or spatial.is_empty():
         return
-    row, name = temporal.row(0, named=True), "make-a-video"
-    if row["time_ratio"] is not None:
+    row = temporal.row(0, named=True)
+    # The ratio of cores is null where no kernel of a spatial core is attributed.
+    if row["time_ratio"] is not None and row["core_time_ratio"] is not None:
         text = f"{row['core_time_ratio']:.2f} in the core, {row['time_ratio']:.2f} with projections and copies"
-        yield name, "time of temporal over that of spatial attention", text
+        yield "figure-11/time-ratio", text
         both = row["total_ns"] + spatial["total_ns"][0]
         core = row["core_ns"] + spatial["core_ns"][0]
         text = f"{row['core_ns'] / core:.0%} of the cores, {row['total_ns'] / both:.0%} with projections and copies"
-        yield name, "share of temporal in the time of both", text
+        yield "figure-11/temporal-share", text
     if row["core_flops_ratio"]:
         text = f"{1 / row['core_flops_ratio']:.1f} in the core, {1 / row['flops_ratio']:.1f} with projections"
-        yield name, "FLOPs of spatial over those of temporal attention", text
+        yield "figure-11/flops-ratio", text
 
 
 def figure_12(caches: GroupTables) -> Measured:
@@ -157,7 +158,7 @@ def figure_12(caches: GroupTables) -> Measured:
             text = (
                 f"{means['spatial'] / means['temporal']:.1f} ({means['spatial']:.0%} against {means['temporal']:.0%})"
             )
-            yield "make-a-video", "L1 hit rate of spatial over that of temporal attention", text
+            yield "figure-12/l1-hit-ratio", text
 
 
 def figure_13(growths: GroupTables) -> Measured:
@@ -166,9 +167,7 @@ def figure_13(growths: GroupTables) -> Measured:
     for role in ("spatial", "temporal"):
         exponents = scaling.filter(pl.col("role") == f"{role}_attention")["flops_exponent"].drop_nulls()
         if exponents.len():
-            yield (
-                "make-a-video", f"FLOPs of {role} attention grow as frames to the power of", f"{exponents[0]:.2f}",
-            )  # fmt: skip
+            yield f"figure-13/flops-exponent/{role}", f"{exponents[0]:.2f}"
 
 
 MEASURES: Mapping[str, Callable[..., Measured]] = {

@@ -12,6 +12,7 @@ from ttinsys.measures.counters import CACHE, counters
 from ttinsys.pages.gather import Shown
 from ttinsys.published.taxonomy import TAXONOMY, taxonomy
 from ttinsys.runner.registry import find
+from ttinsys.runner.run import run_analysis
 from ttinsys.study.captures import BASELINE, FUSED, Captures
 
 _OF_MEMORY = (
@@ -31,7 +32,7 @@ def costs(captures: Captures) -> Iterator[tuple[str, Shown]]:
     """`PARETO` of one capture of each model, with the memory that its sweep tells."""
     names = captures.models((*FUSED, BASELINE))
     if names:
-        frame = find("pareto").of(captures.tables(names)).collect()
+        frame = run_analysis(find("pareto"), captures.tables(names)).frame
         peaks = dict(captures.memory.drop_nulls().iter_rows())
         yield "", Shown("pareto", PARETO, None, with_memory(frame, peaks))
 

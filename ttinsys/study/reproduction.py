@@ -65,7 +65,7 @@ def reproduced(captures: Captures, say: Callable[[str], None] = lambda _: None) 
         Every figure and table, made or not, and every claim, measured or not.
     """
     results: list[Result] = []
-    measured: dict[tuple[str, str, str], str] = {}
+    measured: dict[str, str] = {}
     for item in ITEMS:
         say(item.title)
         evidence = [
@@ -84,6 +84,6 @@ def reproduced(captures: Captures, say: Callable[[str], None] = lambda _: None) 
                 for view in item.views
             ]
             if all(by_view):
-                measured |= {(item.id, subject, says): value for subject, says, value in MEASURES[item.id](*by_view)}
-    beside = [Beside(claim, measured.get((claim.item, claim.subject, claim.says))) for claim in CLAIMS]
+                measured |= dict(MEASURES[item.id](*by_view))
+    beside = [Beside(claim, measured.get(claim.id)) for claim in CLAIMS]
     return results, beside

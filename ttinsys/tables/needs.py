@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from parsers import TraceError
+from parsers.schema import Table
 
 _ANNOTATE = (
     "capture it with `python -m annotate.run --model NAME --profile FILE`, or put `with annotate(pipeline):` around "
@@ -71,3 +72,26 @@ ANNOTATED_RUNS = Need(
     "does not say what was run (model, size of the picture): capture it with `python -m annotate.run --model NAME "
     "--profile FILE`",
 )
+
+_OF_TABLES = {
+    "ops": GPU_ACTIVITY,
+    "ranges": Need(
+        "ranges", pl.len() > 0, "has no NVTX range: annotate the program and profile with --trace=cuda,nvtx"
+    ),
+    "calls": ANNOTATED_ROLES,
+    "runs": ANNOTATED_RUNS,
+    "api_calls": Need(
+        "api_calls", pl.len() > 0, "has no CUDA API call: profile on a machine with a GPU with --trace=cuda"
+    ),
+}
+
+
+def need_of(table: Table) -> Need:
+    """The need that a table has a row.
+
+    Raises:
+        TypeError: The table is not one that analyses take.
+    """
+    if table.name not in _OF_TABLES:
+        raise TypeError(f"no analysis can need the table {table.name}: name one of {', '.join(_OF_TABLES)}, or a Need")
+    return _OF_TABLES[table.name]

@@ -1,7 +1,7 @@
 """The tables of a trace that analyses ask for, and those of several traces stacked into one.
 
 tables = tables_of(ttinsys.load("run.sqlite"))
-find("breakdown").on(tables).collect()
+tables["ops"].collect()
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def patches(latents: Latents, side: int) -> int:
     return (latents.height // side) * (latents.width // side)
 
 
-def width_of(config: Mapping[str, Any]) -> int:
+def transformer_width(config: Mapping[str, Any]) -> int:
     """C: features of a token, all heads together."""
     return int(config["num_attention_heads"] * config["attention_head_dim"])
 
@@ -40,7 +40,7 @@ def cross_attending_blocks(layers: Layers, positions: int, text: int, width: int
 
 def pixart(config: Mapping[str, Any], latents: Latents) -> Layers:
     """PixArtTransformer2DModel; a model of 1024 pixels also sees the resolution and the aspect ratio."""
-    layers, width, side = Layers(), width_of(config), config["patch_size"]
+    layers, width, side = Layers(), transformer_width(config), config["patch_size"]
     heads, depth, positions, text = (
         config["num_attention_heads"],
         config["num_layers"],
@@ -63,7 +63,7 @@ def pixart(config: Mapping[str, Any], latents: Latents) -> Layers:
 
 def sd3(config: Mapping[str, Any], latents: Latents) -> Layers:
     """SD3Transformer2DModel: picture and text are one sequence with weights of their own; the last block drops text."""
-    layers, width, side, depth = Layers(), width_of(config), config["patch_size"], config["num_layers"]
+    layers, width, side, depth = Layers(), transformer_width(config), config["patch_size"], config["num_layers"]
     positions, text = patches(latents, side), latents.text
     layers.convolve(positions, config["in_channels"], width, side, side)
     embed_numbers(layers, width)
@@ -93,7 +93,7 @@ def two_streams(layers: Layers, config: Mapping[str, Any], positions: int, text:
         text: tokens of the text.
         ratio: width of the feed-forward networks in that of the blocks.
     """
-    width, double, single = width_of(config), config["num_layers"], config["num_single_layers"]
+    width, double, single = transformer_width(config), config["num_layers"], config["num_single_layers"]
     layers.linear(1, width, 6 * width, calls=2 * double)
     for length in (positions, text):
         layers.linear(length, width, width, calls=4 * double)
@@ -111,7 +111,7 @@ def two_streams(layers: Layers, config: Mapping[str, Any], positions: int, text:
 
 def flux(config: Mapping[str, Any], latents: Latents) -> Layers:
     """FluxTransformer2DModel, whose pipeline packs two by two latents into a token."""
-    layers, width, positions, text = Layers(), width_of(config), patches(latents, 2), latents.text
+    layers, width, positions, text = Layers(), transformer_width(config), patches(latents, 2), latents.text
     layers.linear(positions, config["in_channels"], width)
     embed_numbers(layers, width)
     if config["guidance_embeds"]:
@@ -158,7 +158,7 @@ def uvit(config: Mapping[str, Any], latents: Latents) -> Layers:
 
 def prior(config: Mapping[str, Any], latents: Latents) -> Layers:
     """PriorTransformer of Kandinsky: the text and four more tokens, one of them the embedding that it denoises."""
-    layers, width, embedding = Layers(), width_of(config), config["embedding_dim"]
+    layers, width, embedding = Layers(), transformer_width(config), config["embedding_dim"]
     length, depth = latents.text + config["additional_embeddings"], config["num_layers"]
     layers.linear(1, width, width, width)
     layers.linear(1, embedding, width, calls=2)

@@ -109,7 +109,7 @@ def _compression(autoencoder: Part) -> tuple[int, int]:
 
 
 _FRAMES_PER_TOKEN = 2
-"""Frames in a token of Phenaki's decoder, as `annotate.models.phenaki_pipeline` has it."""
+"""Frames in a token of Phenaki's decoder, as `annotate.models.parts.phenaki` has it."""
 
 
 _TOKENIZERS = {

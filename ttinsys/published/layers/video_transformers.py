@@ -13,8 +13,8 @@ from ttinsys.published.layers.picture_transformers import (
     cross_attending_blocks,
     embed_numbers,
     patches,
+    transformer_width,
     two_streams,
-    width_of,
 )
 from ttinsys.published.layers.records import Layers
 from ttinsys.published.layers.sizes import Latents
@@ -22,7 +22,7 @@ from ttinsys.published.layers.sizes import Latents
 
 def latte(config: Mapping[str, Any], latents: Latents) -> Layers:
     """LatteTransformer3DModel: blocks over the space of each frame and the text, in turns with blocks over time."""
-    layers, width, side, frames = Layers(), width_of(config), config["patch_size"], latents.frames
+    layers, width, side, frames = Layers(), transformer_width(config), config["patch_size"], latents.frames
     heads, depth, positions, text = (
         config["num_attention_heads"],
         config["num_layers"],
@@ -48,7 +48,7 @@ def latte(config: Mapping[str, Any], latents: Latents) -> Layers:
 
 def cogvideox(config: Mapping[str, Any], latents: Latents) -> Layers:
     """CogVideoXTransformer3DModel: text and clip are one sequence, with the same weights."""
-    layers, width, side, depth = Layers(), width_of(config), config["patch_size"], config["num_layers"]
+    layers, width, side, depth = Layers(), transformer_width(config), config["patch_size"], config["num_layers"]
     time, positions, text = config["time_embed_dim"], latents.frames * patches(latents, side), latents.text
     layers.linear(1, width, time, time)
     layers.linear(text, config["text_embed_dim"], width)
@@ -67,7 +67,7 @@ def cogvideox(config: Mapping[str, Any], latents: Latents) -> Layers:
 
 def hunyuan_video(config: Mapping[str, Any], latents: Latents) -> Layers:
     """HunyuanVideoTransformer3DModel: blocks as those of FLUX, behind blocks that refine the text."""
-    layers, width, side, time = Layers(), width_of(config), config["patch_size"], config["patch_size_t"]
+    layers, width, side, time = Layers(), transformer_width(config), config["patch_size"], config["patch_size_t"]
     ratio, text, refiners = int(config["mlp_ratio"]), latents.text, config["num_refiner_layers"]
     positions = latents.frames // time * patches(latents, side)
     embed_numbers(layers, width)
@@ -89,7 +89,12 @@ def hunyuan_video(config: Mapping[str, Any], latents: Latents) -> Layers:
 
 def ltx(config: Mapping[str, Any], latents: Latents) -> Layers:
     """LTXVideoTransformer3DModel: a token is one latent."""
-    layers, width, heads, depth = Layers(), width_of(config), config["num_attention_heads"], config["num_layers"]
+    layers, width, heads, depth = (
+        Layers(),
+        transformer_width(config),
+        config["num_attention_heads"],
+        config["num_layers"],
+    )
     positions, text = latents.frames * patches(latents, 1), latents.text
     layers.linear(positions, config["in_channels"], width)
     embed_numbers(layers, width)
@@ -111,7 +116,7 @@ def mochi(config: Mapping[str, Any], latents: Latents) -> Layers:
 
     Linear layers see the text with its padding; attention sees it without, and takes one sample at a time.
     """
-    layers, width, side, depth = Layers(), width_of(config), config["patch_size"], config["num_layers"]
+    layers, width, side, depth = Layers(), transformer_width(config), config["patch_size"], config["num_layers"]
     narrow, features = config["pooled_projection_dim"], config["text_embed_dim"]
     positions, padded = latents.frames * patches(latents, side), latents.padded
     layers.linear(1, config["time_embed_dim"], width, width)
@@ -141,7 +146,12 @@ def mochi(config: Mapping[str, Any], latents: Latents) -> Layers:
 
 def wan(config: Mapping[str, Any], latents: Latents) -> Layers:
     """WanTransformer3DModel: self-attention over the whole clip, and cross-attention to the text."""
-    layers, width, heads, depth = Layers(), width_of(config), config["num_attention_heads"], config["num_layers"]
+    layers, width, heads, depth = (
+        Layers(),
+        transformer_width(config),
+        config["num_attention_heads"],
+        config["num_layers"],
+    )
     time, side, _ = config["patch_size"]
     positions, text = latents.frames // time * patches(latents, side), latents.text
     layers.convolve(positions, config["in_channels"], width, time, side, side)
@@ -157,7 +167,7 @@ def wan(config: Mapping[str, Any], latents: Latents) -> Layers:
 
 
 def phenaki(config: Mapping[str, Any], latents: Latents) -> Layers:
-    """MaskGitTransformer of `annotate.models.phenaki_pipeline`: all tokens of a clip at once, and the text."""
+    """MaskGitTransformer of `annotate.models.parts.phenaki`: all tokens of a clip at once, and the text."""
     layers, width, heads, depth = Layers(), config["hidden_size"], config["num_attention_heads"], config["num_layers"]
     positions, text = latents.frames * patches(latents, 1), latents.text
     layers.linear(text, config["text_dim"], width)

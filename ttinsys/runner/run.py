@@ -1,0 +1,122 @@
+"""The one place that runs analyses: it checks options, traces and needs, and tells coverage, remarks and verdict.
+
+    result = run_analysis(find("breakdown"), {"run.sqlite": tables_of(trace)}, by="role")
+    result.frame
+
+The command line, the Python API, the report and the study all call it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from parsers import Trace
+from ttinsys.attribution.coverage import coverage
+from ttinsys.runner.registry import Analysis, find
+from ttinsys.tables.needs import Lacking, present
+from ttinsys.tables.registry import distinct_names, tables_of
+
+Tables = Mapping[str, pl.LazyFrame]
+"""The tables of one trace, by name."""
+
+Collect = Callable[[Sequence[pl.LazyFrame]], list[pl.DataFrame]]
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisResult:
+    """What an analysis found.
+
+    Args:
+        analysis: Which one.
+        frame: Its table.
+        coverage: For each trace, GPU operations by how they were attributed: `ttinsys.attribution.coverage`.
+        remarks: Sentences that a reader must know before trusting the table.
+        failures: Sentences for which a gate fails; empty where there is no gate, or it holds.
+    """
+
+    analysis: Analysis
+    frame: pl.DataFrame
+    coverage: Mapping[str, pl.DataFrame]
+    remarks: tuple[str, ...]
+    failures: tuple[str, ...]
+
+
+def run_analysis(
+    analysis: Analysis,
+    tables: Mapping[str, Tables],
+    options: Mapping[str, Any] | None = None,
+    *,
+    collect: Collect = pl.collect_all,
+    why_empty: Callable[[str], str] | None = None,
+) -> AnalysisResult:
+    """Run an analysis on the tables of one trace or several.
+
+    Args:
+        analysis: Which one.
+        tables: By the name of the trace and of the table; the first trace is the baseline.
+        options: Of the analysis and of its verdict, by name.
+        collect: Collects the plans in one pass, so that each table is read once.
+        why_empty: For traces that were filtered: what to say, given a trace's name, where no operation is left.
+
+    Raises:
+        OptionError: An option is unknown, or has a value that it does not take.
+        TooFewTraces: There are fewer traces than the analysis compares.
+        Lacking: A trace lacks what is needed; the message says how to capture one that has it.
+    """
+    options = options or {}
+    names = list(tables)
+    needs = [(name, need) for name in names for need in analysis.needs]
+    frame, *rest = collect(
+        [
+            analysis.plan(tables, **options),
+            *(coverage(tables[name]["ops"]) for name in names),
+            *(present(need, tables[name]) for name, need in needs),
+        ]
+    )
+    counts = dict(zip(names, rest, strict=False))
+    for (name, need), answer in zip(needs, rest[len(names) :], strict=True):
+        if not answer.item():
+            if why_empty is not None and counts[name].is_empty():
+                raise Lacking(why_empty(name))
+            raise Lacking(f"{name} {need.lacking}")
+    remarks = analysis.remarks(frame) if analysis.remarks is not None else []
+    failures: list[str] = []
+    if analysis.verdict is not None:
+        values = analysis.checked_options(options)
+        failures = analysis.verdict(frame, **{name: values[name] for name in analysis.verdict_settings})
+    return AnalysisResult(analysis, frame, counts, tuple(remarks), tuple(failures))
+
+
+def analyse(name: str, *traces: Trace, **options: Any) -> pl.DataFrame:
+    """The table of an analysis of opened traces; arguments and errors as for `run_analysis`.
+
+    Raises:
+        UnknownAnalysis: No analysis has this name.
+        TypeError: Something other than a trace was passed.
+    """
+    for trace in traces:
+        if not isinstance(trace, Trace):
+            raise TypeError(f"{name} takes traces, as ttinsys.load(path) opens them, not {type(trace).__name__}")
+    names = distinct_names([str(trace.path) for trace in traces])
+    tables = {label: tables_of(trace) for label, trace in zip(names, traces, strict=True)}
+    return run_analysis(find(name), tables, options).frame
+
+
+def lacking(analysis: Analysis, tables: Mapping[str, Tables]) -> dict[str, str]:
+    """What each trace lacks for an analysis, in a sentence; traces that lack nothing are left out.
+
+    Args:
+        analysis: Which one.
+        tables: By the name of the trace and of the table.
+    """
+    missing = {}
+    for name, of_trace in tables.items():
+        answers = pl.collect_all([present(need, of_trace) for need in analysis.needs])
+        sentences = [need.lacking for need, answer in zip(analysis.needs, answers, strict=True) if not answer.item()]
+        if sentences:
+            missing[name] = f"{name} {sentences[0]}"
+    return missing
