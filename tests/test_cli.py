@@ -67,7 +67,11 @@ def test_help_has_an_indented_example_that_the_command_accepts(name: str) -> Non
         assert len(line) <= 80
 
 
-OPTIONS = {"reproduce": {"--output", "--force", "--nsys"}, "taxonomy": {"--format", "--output", "--force", "--plot"}}
+OPTIONS = {
+    "model": {"--format", "--output", "--force", "--nsys", "--plot"},
+    "reproduce": {"--output", "--force", "--nsys"},
+    "taxonomy": {"--format", "--output", "--force", "--plot"},
+}
 """Of the commands that take a folder, or no trace."""
 
 

@@ -32,7 +32,7 @@ from ttinsys.tables.registry import tables_of
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_traces"
 SAMPLE = SAMPLES / "simulated-stable-diffusion-h200_pqtdir"
 SYNTHETIC = SAMPLES / "synthetic-stable-diffusion.sqlite"
-OF_COMMANDS = {"cache", "taxonomy"}
+OF_COMMANDS = {"cache", "model", "taxonomy"}
 """Figures of tables that come from no trace: their own tests draw them."""
 DRAWN = sorted({*figures.figure_names()} - OF_COMMANDS)
 STARTS = {"svg": b"<svg", "png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-", "html": b"<!DOCTYPE html>", "json": b"{"}

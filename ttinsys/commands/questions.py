@@ -8,7 +8,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "How do attention and sequence lengths behave": ("attention", "lengths", "phases"),
     "How far from the hardware's limits": ("roofline", "cache"),
     "What did a change do": ("diff", "speedup"),
-    "How does it grow, and how do models compare": ("scaling", "pareto", "taxonomy"),
+    "How does it grow, and how do models compare": ("scaling", "model", "pareto", "taxonomy"),
     "All at once, as a page": ("report", "reproduce"),
 }
 """Commands under each heading, in the order in which they are listed."""
