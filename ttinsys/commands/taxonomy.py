@@ -1,9 +1,9 @@
-"""What models are made of: kind, parameters by component, levels of attention, channels and widths, as published.
+"""Describe models as published: kind, parameters, levels of attention, channels and widths.
 
 ttinsys taxonomy muse imagen
 ttinsys taxonomy stable-diffusion imagen --plot parameters.svg
 
-MODEL is a name of annotate.models; without one, all are told. No trace is read.
+MODEL is a name that `python -m annotate.run --list` prints; without one, all models are listed. No trace is read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @output_options
 @plot_option
 def command(models: tuple[str, ...], destination: Destination, plot: Destination | None) -> None:
-    """See the module."""
+    """Run `ttinsys taxonomy`."""
     from ttinsys.published.sheets import MODELS
     from ttinsys.published.taxonomy import TAXONOMY, taxonomy
     from ttinsys.render import emit
