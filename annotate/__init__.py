@@ -1,6 +1,7 @@
-"""NVTX ranges around every block of a diffusers or transformers model, in a trace that explains itself.
+"""NVTX ranges around every block of a diffusers or transformers model, with what each block does as data in the trace.
 
     from annotate import annotate
+
     with annotate(pipeline):
         pipeline("a corgi riding a wave")
 
@@ -16,9 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Annotation", "annotate", "attach"]
 
+DISTRIBUTION = "ttinsys"
+"""The distribution that this file comes from: see `annotate.installation`."""
+
 
 def __getattr__(name: str) -> Any:
-    """Import torch only when something that needs it is asked for."""
+    """Import torch only when something that needs it is used."""
     if name in __all__:
         from annotate import hooks
 

@@ -1,10 +1,10 @@
-"""Read what Nsight Systems exports into typed Polars frames.
+"""Read Nsight Systems exports into typed Polars frames.
 
     import parsers
     trace = parsers.load("run.sqlite")
     trace.kernels.select("start_ns", "end_ns").collect()
 
-`load` is the only door. It reads SQLite exports, Parquet and Arrow directories, and reports (through nsys).
+`load` reads SQLite exports, Parquet and Arrow directories, and reports (through nsys).
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from parsers.directory import ArrowDirectory, ParquetDirectory
-from parsers.errors import MissingColumn, MissingTable, TraceError, UnreadableTrace
+from parsers.errors import MissingColumn, MissingTable, TraceError, UnreadableTrace, did_you_mean
 from parsers.export import Export, read, source_of
+from parsers.folder import traces_in
+from parsers.foreign import HEAD_BYTES, recognized
 from parsers.nsys_rep import SUFFIXES, exported
 from parsers.sqlite import MAGIC, SqliteExport
 from parsers.tables import TABLES
@@ -45,13 +47,14 @@ def load(path: str | Path, *, nsys: str | None = None) -> Trace:
     except OSError as error:
         elsewhere = error.filename if error.filename not in {None, str(path)} else None
         problem = error.strerror or str(error)
-        raise UnreadableTrace(path, f"{problem}: {elsewhere}" if elsewhere else problem, MAKE_ONE) from error
+        remedy = _nearest(path) if isinstance(error, FileNotFoundError) and not elsewhere else MAKE_ONE
+        raise UnreadableTrace(path, f"{problem}: {elsewhere}" if elsewhere else problem, remedy) from error
     if not any(source in export.tables for table in TABLES.values() for source in table.sources):
         kind = "database" if export.format == "sqlite" else "directory"
         raise UnreadableTrace(path, f"a {kind} without any table of Nsight Systems", MAKE_ONE)
     sources = {name: source for name, table in TABLES.items() if (source := source_of(export, table))}
     frames = {name: read(export, table) for name, table in TABLES.items()}
-    return Trace(path=path, format=export.format, sources=sources, nsys_tables=tuple(export.tables), **frames)
+    return Trace(path=path, format=export.format, sources=sources, nsys_tables=tuple(export.tables), frames=frames)
 
 
 def _open(path: Path, nsys: str | None) -> Export:
@@ -59,14 +62,30 @@ def _open(path: Path, nsys: str | None) -> Export:
         for kind in (ParquetDirectory, ArrowDirectory):
             if kind.made(path):
                 return kind(path)
+        inside = [trace.name for trace in traces_in(path)]
+        if inside:
+            problem = "a folder of one trace" if len(inside) == 1 else f"a folder of {len(inside)} traces"
+            raise UnreadableTrace(path, problem, f"pass what is in it, such as {inside[0]}")
         raise UnreadableTrace(path, "a directory without .parquet or .arrow files", MAKE_ONE)
     if path.exists() and not path.is_file():
-        # A pipe would be waited for, and cannot be read twice.
+        # Opening a pipe would wait for a writer.
         raise UnreadableTrace(path, "neither a file nor a directory", MAKE_ONE)
     with path.open("rb") as file:
-        head = file.read(len(MAGIC))
+        head = file.read(HEAD_BYTES)
     if path.suffix in SUFFIXES:
         return SqliteExport(exported(path, nsys))
-    if head == MAGIC:
+    if head.startswith(MAGIC):
         return SqliteExport(path)
-    raise UnreadableTrace(path, "an empty file" if not head else "not an nsys SQLite export", MAKE_ONE)
+    problem, remedy = recognized(path, head) or ("not an nsys SQLite export" if head else "an empty file", MAKE_ONE)
+    raise UnreadableTrace(path, problem, remedy)
+
+
+def _nearest(path: Path) -> str:
+    """What to do about a path that does not exist: the name in its folder that was likely meant, if any."""
+    try:
+        names = [
+            entry.name for entry in path.parent.iterdir() if entry.is_dir() or entry.suffix in (".sqlite", *SUFFIXES)
+        ]
+    except OSError:
+        return MAKE_ONE
+    return did_you_mean(path.name, names).strip(" ()") or MAKE_ONE

@@ -1,9 +1,10 @@
-"""The schema of Nsight Systems exports, as data: what `parsers.writer` writes.
+"""The schema of Nsight Systems exports, as data, for `parsers.writer`.
 
 Names, order, types and NOT NULL are those of nsys 2023.4 (export schema 3.7.2), as `nsys export --lazy=false` of
 2023.4.4 creates every table in SQLite, Parquet and Arrow, with two exceptions. CUPTI_ACTIVITY_KIND_GRAPH_TRACE is as
 nsys 2024.6 exports it: 2023.4 cannot trace whole graphs. CUDA_GRAPH_NODE_EVENTS is as the user guide of 2024 lists it;
 until then its rows were in CUDA_GRAPH_EVENTS. Their widths in Arrow are taken from the columns of the same names.
+Of other tables, `columns_of` knows what `parsers.tables` declares.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
+
+from parsers.schema import ROWID, Column
+from parsers.tables import TABLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +26,8 @@ class NsysColumn:
         name: nsys's name.
         dtype: the type that nsys keeps it in, which is its type in Arrow exports.
         nullable: whether it may be null.
-        default: for a column that is not nullable: what stands in a row whose writer says nothing, 0 or the usual
-            value; None: it has to be said.
+        default: for a column that is not nullable: the value of rows whose writer leaves the column out, 0 or the
+            usual one; None where it may not be left out.
         key: whether it is the primary key in SQLite.
     """
 
@@ -261,10 +265,30 @@ _EXPORT_INFO: Final = {
 }
 
 
-def enumerations() -> dict[str, pl.DataFrame]:
-    """The ENUM_ tables with their rows, to add to what is written: nsys's reports join them for words.
+def columns_of(table: str) -> tuple[NsysColumn, ...]:
+    """The columns of an nsys table, in nsys's order where that is known, else in the order of our declaration.
 
-    The event types and classes are only those that the tables here use.
+    Raises:
+        ValueError: neither `NSYS_TABLES` nor `parsers.tables` has the table.
+    """
+    if table in NSYS_TABLES:
+        return NSYS_TABLES[table]
+    declared = [column for known in TABLES.values() if table in known.sources for column in known.columns]
+    if not declared:
+        known = sorted({*NSYS_TABLES, *(source for table in TABLES.values() for source in table.sources)})
+        raise ValueError(f"{table} is no table of nsys that parsers declares: {', '.join(known)}")
+    return tuple(_as_declared(column) for column in declared if column.aliases and ROWID not in column.aliases)
+
+
+def _as_declared(column: Column) -> NsysColumn:
+    dtype = column.dtype() if isinstance(column.dtype, type) else column.dtype
+    return NsysColumn(column.aliases[0], dtype, nullable=not column.required)
+
+
+def enumerations() -> dict[str, pl.DataFrame]:
+    """The ENUM_ tables with their rows, which nsys's reports join for names.
+
+    Event types and classes are only those that the tables here use.
     """
     return {
         table: pl.DataFrame(
@@ -277,6 +301,6 @@ def enumerations() -> dict[str, pl.DataFrame]:
 
 
 def export_info(**more: str) -> pl.DataFrame:
-    """META_DATA_EXPORT for what is written here: the version of the schema, and whatever `more` says."""
+    """META_DATA_EXPORT of a written export: the version of the schema, and the keys and values of `more`."""
     pairs = _EXPORT_INFO | more
     return pl.DataFrame({"name": list(pairs), "value": list(pairs.values())})

@@ -9,17 +9,18 @@ from polars.io.plugins import register_io_source
 
 
 def lazy(schema: pl.Schema, read: Callable[[Sequence[str]], Iterator[pl.DataFrame]]) -> pl.LazyFrame:
-    """Scan through `read`, which is called once a query runs, and with only the columns that it uses.
+    """Scan through `read`, which is called when a query runs, and with only the columns that the query uses.
 
     Args:
         schema: names and dtypes of all columns.
-        read: gives the rows, in parts, with at least the columns asked for.
+        read: returns the rows, in parts, with at least the columns asked for.
     """
 
     def source(
         with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _: int | None
     ) -> Iterator[pl.DataFrame]:
-        columns = schema.names() if with_columns is None else with_columns
+        # Where a query only counts rows, Polars 1 asks for no column, and a frame without columns has no rows.
+        columns = schema.names() if with_columns is None else with_columns or schema.names()[:1]
         filtered_by = [] if predicate is None else predicate.meta.root_names()
         left = n_rows
         for part in read(list(dict.fromkeys([*columns, *filtered_by]))):

@@ -1,7 +1,7 @@
-"""`nsys export --type sqlite`: read by ADBC's C driver into Arrow, several row ranges at once.
+"""`nsys export --type sqlite`, read by ADBC's C driver into Arrow, several ranges of rows at once.
 
-The file may come from a stranger: it is opened read-only, nothing in its schema is run, and SQLite's declared
-types are not believed. A cell whose type is not the declared one is an error, never a wrong value.
+The file may come from a stranger: it is opened read-only, nothing in its schema is run, and the types that SQLite
+declares are not trusted. A cell of another type is an error, never a wrong value.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from urllib.parse import quote
 import polars as pl
 
 from parsers.errors import UnreadableTrace
-from parsers.scan import lazy
+from parsers.export import Reader
 from parsers.schema import ROWID, Column
+from parsers.tables import TABLES
 
 MAGIC = b"SQLite format 3\x00"
 ROWS_PER_PART = 1 << 17
 MAX_PARTS = 1 << 10
-"""Row numbers may lie far apart in a stranger's file: then parts are wider."""
+"""A bound for files whose row numbers lie far apart: their parts are wider."""
 REMEDY = "export the report again with `nsys export --type sqlite`"
 
 
@@ -43,18 +44,22 @@ class SqliteExport:
         self.tables: dict[str, tuple[str, ...]] = {}
         with self._connect() as connection:
             self._check(connection)
-            # Views and virtual tables are code: nsys makes none.
-            stored = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE 'CREATE TABLE%'"
-            for (name,) in connection.execute(stored).fetchall():
+            # Views and virtual tables are code, which is never run: nsys makes none.
+            stored = "type = 'table' AND sql LIKE 'CREATE TABLE%'"
+            listed = f"SELECT name, {stored} FROM sqlite_master WHERE type IN ('table', 'view')"
+            for name, is_stored in connection.execute(listed).fetchall():
+                if not is_stored:
+                    self._refuse_activity(name)
+                    continue
                 columns = connection.execute("SELECT name FROM pragma_table_info(?)", (name,)).fetchall()
                 self.tables[name] = (ROWID, *(column for (column,) in columns))
 
-    def scan(self, source: str, wanted: Mapping[str, Column]) -> pl.LazyFrame:
-        """See `Export.scan`. Only the columns that a query uses are read."""
+    def reader(self, source: str, wanted: Mapping[str, Column]) -> Reader:
+        """See `Export.reader`."""
         if ROWID in {name.lower() for name in self.tables[source][1:]}:
             raise UnreadableTrace(self.path, f"table {source} has a column of its own called {ROWID}", REMEDY)
-        schema = pl.Schema({raw: _wire_dtype(column) for raw, column in wanted.items()})
-        return lazy(schema, partial(self._read, source, schema))
+        schema = pl.Schema({ROWID: pl.Int64(), **{raw: _wire_dtype(column) for raw, column in wanted.items()}})
+        return partial(self._read, source, schema)
 
     def _read(self, source: str, whole: pl.Schema, names: Sequence[str]) -> Iterator[pl.DataFrame]:
         schema = pl.Schema({name: whole[name] for name in names})
@@ -63,8 +68,8 @@ class SqliteExport:
         if first is None:
             yield pl.DataFrame(schema=schema)
             return
-        # The first row of a result fixes its columns' types for the driver, and a column may begin with nulls
-        # or with values of a stranger's choosing: so the first row is ours, and it is dropped again.
+        # The driver takes the types of columns from the first row of a result, which may hold nulls or values of a
+        # stranger's choosing. So the first row is ours, and is dropped again.
         ours = ", ".join(f"{_EXEMPLAR[schema[name]]} AS {_quoted(name)}" for name in names)
         theirs = ", ".join(_value(name, schema[name]) for name in names)
         wide = max(ROWS_PER_PART, (last - first) // MAX_PARTS + 1)
@@ -78,8 +83,8 @@ class SqliteExport:
             for part in pool.map(partial(self._fetch, source, schema), queries):
                 yield part.slice(1)
         finally:
-            # Where the rest is not wanted, it is not fetched. What is left of an abandoned scan may be collected on
-            # any thread, the pool's own among them, so nothing is waited for.
+            # A query may stop before the last part. An abandoned scan may be collected on any thread, one of the pool
+            # among them, so nothing is waited for.
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _fetch(self, source: str, schema: pl.Schema, query: str) -> pl.DataFrame:
@@ -96,9 +101,9 @@ class SqliteExport:
                 statement.set_sql_query(query)
                 stream, _ = statement.execute_query()
                 frame = pl.DataFrame(stream)
-        except (adbc_driver_manager.Error, pl.exceptions.PolarsError) as error:
+        except (adbc_driver_manager.Error, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             raise self._unreadable(error, source) from error
-        # Where a later row does not fit the type of the first, the driver widens the column.
+        # Where a later row does not fit the type of the first, the driver has widened the column.
         for name, dtype in schema.items():
             if frame.schema[name] != dtype:
                 problem = f"column {name} holds {_KINDS[frame.schema[name]]} where only {_KINDS[dtype]} belong"
@@ -107,7 +112,7 @@ class SqliteExport:
 
     @contextmanager
     def _connect(self, source: str | None = None) -> Iterator[sqlite3.Connection]:
-        """A plain connection, for the few questions about the file itself."""
+        """A connection of Python's own, for the few queries about the file itself."""
         try:
             with closing(sqlite3.connect(self._uri, uri=True)) as connection:
                 connection.execute("PRAGMA trusted_schema = OFF")
@@ -115,11 +120,11 @@ class SqliteExport:
                 connection.text_factory = partial(str, encoding="utf-8", errors="replace")
                 yield connection
         except (sqlite3.Error, UnicodeError) as error:
-            # Where a damaged name is part of the message, Python cannot decode the message.
+            # A message that quotes a damaged name cannot be decoded.
             raise self._unreadable(error, source) from error
 
     def _check(self, connection: sqlite3.Connection) -> None:
-        """Refuse what SQLite reads without complaint, and reads wrong."""
+        """Refuse files that SQLite reads wrong without an error."""
         (size,), (count,) = (connection.execute(f"PRAGMA {what}").fetchone() for what in ("page_size", "page_count"))
         have = self.path.stat().st_size
         if have < size * count:
@@ -127,6 +132,11 @@ class SqliteExport:
         (encoding,) = connection.execute("PRAGMA encoding").fetchone()
         if encoding != "UTF-8":
             raise UnreadableTrace(self.path, f"its text is in {encoding}, and nsys writes UTF-8", REMEDY)
+
+    def _refuse_activity(self, name: str) -> None:
+        """Refuse code in the place of GPU activity: a trace without the table would say that the GPU was idle."""
+        if any(name in table.sources for table in TABLES.values() if table.is_gpu_activity):
+            raise self._unreadable("not a table but a view or a virtual table, and nsys makes none", name)
 
     def _unreadable(self, problem: object, source: str | None) -> UnreadableTrace:
         return UnreadableTrace(self.path, f"table {source}: {problem}" if source else str(problem), REMEDY)

@@ -20,7 +20,8 @@ from typing import Final, Literal
 import polars as pl
 
 import parsers
-from parsers.nsys_schema import NSYS_TABLES, export_info
+from parsers.nsys_schema import columns_of, export_info
+from parsers.tables import TABLES
 from parsers.writer import write_arrowdir, write_parquetdir, write_sqlite
 
 Format = Literal["sqlite", "parquetdir", "arrowdir"]
@@ -351,13 +352,21 @@ class TraceBuilder:
         self._rows[table].append(columns)
         return len(self._rows[table])
 
+    def complete(self) -> None:
+        """Add a row of every declared table that has none yet, with the least that nsys demands."""
+        info = {"META_DATA_EXPORT"} | ({"StringIds"} if self._strings else set())
+        for table in TABLES.values():
+            if info.union(self._rows).isdisjoint(table.sources):
+                needed = (c for c in columns_of(table.sources[0]) if not c.nullable and c.default is None)
+                self.row(table.sources[0], **{c.name: "x" if c.dtype == pl.String else 0 for c in needed})
+
     def tables(self) -> dict[str, pl.DataFrame]:
         """What was collected, by nsys's name of the table, in the order in which it was added."""
         strings = pl.DataFrame({"id": list(self._strings.values()), "value": list(self._strings)})
         frames = {"StringIds": strings} if self._strings else {}
         for table, rows in self._rows.items():
             used = {name for row in rows for name in row}
-            columns = [column for column in NSYS_TABLES[table] if column.name in used]
+            columns = [column for column in columns_of(table) if column.name in used]
             frames[table] = pl.DataFrame(
                 {column.name: [row.get(column.name, column.default) for row in rows] for column in columns},
                 schema={column.name: column.dtype for column in columns},

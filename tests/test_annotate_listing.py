@@ -26,15 +26,9 @@ def test_list_has_every_model_in_a_line_that_fits() -> None:
     assert max(map(len, lines)) < 140
 
 
-# Computed apart from us: teraflops of one forward at batch 1, by torch's FlopCounterMode on the meta device.
 @pytest.mark.parametrize(
     ("name", "part", "teraflops"),
-    [
-        ("stable-diffusion", "unet", 0.803),
-        ("stable-diffusion", "vae", 2.515),
-        ("make-a-video", "unet", 4.887),
-        ("imagen", "unet", 2.879),
-    ],
+    [(name, part, count) for name in MODELS for part, count in model(name).golden.teraflops.items()],
 )
 def test_operations_of_a_forward_at_published_size(name: str, part: str, teraflops: float) -> None:
     calls, flops, batch = costs_by_component(model(name))[part]

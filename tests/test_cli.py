@@ -67,7 +67,11 @@ def test_help_has_an_indented_example_that_the_command_accepts(name: str) -> Non
         assert len(line) <= 80
 
 
-OPTIONS = {"reproduce": {"--output", "--force", "--nsys"}, "taxonomy": {"--format", "--output", "--force", "--plot"}}
+OPTIONS = {
+    "model": {"--format", "--output", "--force", "--nsys", "--plot"},
+    "reproduce": {"--output", "--force", "--nsys"},
+    "taxonomy": {"--format", "--output", "--force", "--plot"},
+}
 """Of the commands that take a folder, or no trace."""
 
 
@@ -369,7 +373,8 @@ def test_filters_keep_what_they_say(trace: Path, options: list[str], names: list
 
 def test_filters_that_leave_nothing_say_so(trace: Path) -> None:
     done = run("layers", trace, "--stream", "99")
-    assert (done.exit_code, done.stderr) == (0, f"{trace}: no GPU operation is left by the filters\n")
+    there_is = "no GPU operation is on stream 99: there are streams 7, 8 and 9"
+    assert (done.exit_code, done.stderr) == (0, f"{trace}: {there_is}\n")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -14,9 +15,11 @@ import polars as pl
 import pytest
 
 import parsers
+from parsers.schema import Column, Table
 from tests.build import TraceBuilder
 from tests.shared import planned
 from ttinsys import figures
+from ttinsys.analyses.diff import DIFF
 from ttinsys.analyses.layers import LAYERS
 from ttinsys.figures import draw_figure, save_figure, specification, svg
 from ttinsys.figures.style import ABSENT, COLOURS, NothingToDraw
@@ -29,7 +32,7 @@ from ttinsys.tables.registry import tables_of
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_traces"
 SAMPLE = SAMPLES / "simulated-stable-diffusion-h200_pqtdir"
 SYNTHETIC = SAMPLES / "synthetic-stable-diffusion.sqlite"
-OF_COMMANDS = {"cache", "taxonomy"}
+OF_COMMANDS = {"cache", "model", "taxonomy"}
 """Figures of tables that come from no trace: their own tests draw them."""
 DRAWN = sorted({*figures.figure_names()} - OF_COMMANDS)
 STARTS = {"svg": b"<svg", "png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-", "html": b"<!DOCTYPE html>", "json": b"{"}
@@ -257,3 +260,115 @@ def test_ranges_without_time_of_their_own_have_no_bar(tmp_path: Path) -> None:
     t.kernel(main, "gemm", launch=(20, 21), gpu=(30, 40))
     (data,) = rows(draw_figure("ranges_by_name", analyse("ranges_by_name", t.load(tmp_path))))
     assert [(row["range"], row["self_ms"], row["total_ms"]) for row in data] == [("unet", 1e-5, 1e-5)]
+
+
+# Tables without a figure of their own
+
+LATENCY = Table(
+    "latency",
+    Column("path", pl.String, "Module path."),
+    Column("start_ns", pl.Int64, "First start.", unit="ns"),
+    Column("share", pl.Float64, "Share of all kernels.", unit="ratio"),
+    Column("queue_ns", pl.Int64, "Median time between launch and start.", unit="ns"),
+    Column("sum_ns", pl.Int64, "Sum of durations.", unit="ns"),
+)
+
+
+def latency(count: int, **columns: Any) -> pl.DataFrame:
+    """`LATENCY` of layers that wait 1, 2, 3 ms and so on, and start at some time."""
+    frame = pl.DataFrame(
+        {
+            "path": [f"unet/layer{number}" for number in range(count)],
+            "start_ns": [10**9] * count,
+            "queue_ns": [1_000_000 * (number + 1) for number in range(count)],
+        }
+    )
+    return frame.with_columns(**columns)
+
+
+def bars(frame: pl.DataFrame, table: Table | None = LATENCY) -> list[tuple[str, str]]:
+    """Labels and numbers of the bars of the default figure, from above."""
+    (data,) = rows(draw_figure("latency", frame, table))
+    return [(row["label"], row["shown"]) for row in data]
+
+
+def test_table_without_a_figure_of_its_own_is_drawn_as_bars_of_its_first_duration() -> None:
+    assert "latency" not in figures.figure_names()
+    chart = specification(draw_figure("latency", latency(2), LATENCY))
+    assert chart["title"] == {"text": "Latency: queue (ms)", "subtitle": "Median time between launch and start."}
+    # Moments are no durations.
+    assert bars(latency(2)) == [("unet/layer1", "2.000"), ("unet/layer0", "1.000")]
+
+
+def test_names_of_shared_modules_are_no_figures() -> None:
+    assert {"default", "style"}.isdisjoint(figures.figure_names())
+
+
+def test_rows_beyond_the_first_25_are_one_bar_whose_kind_depends_on_what_may_be_added() -> None:
+    # Of 30 layers the five with the least wait 1 to 5 ms: medians are not added up.
+    assert bars(latency(30))[-2:] == [("unet/layer5", "6.000"), ("5 others: at most", "5.000")]
+    summed = latency(30).rename({"queue_ns": "sum_ns"})
+    assert bars(summed)[-1] == ("5 others", "15.000")
+
+
+def test_table_without_durations_is_drawn_by_its_first_unit_and_without_one_by_its_first_number() -> None:
+    frame = pl.DataFrame({"path": ["a", "b"], "device": [7, 8], "ops": [1, 2000], "share": [0.25, 0.75]})
+    assert bars(frame) == [("b", "75.0"), ("a", "25.0")]
+    assert bars(frame.drop("share"), None) == [("b", "2,000"), ("a", "1")]
+
+
+def test_undeclared_columns_have_the_unit_that_their_name_tells() -> None:
+    assert bars(pl.DataFrame({"key": ["a"], "wait_ns": [1500]}), None) == [("a", "1.500")]
+
+
+def test_bar_is_labelled_by_the_texts_that_tell_rows_apart() -> None:
+    frame = latency(2, kind=pl.lit("kernel"), role=pl.Series([None, "linear"]))
+    assert [label for label, _ in bars(frame)] == ["unet/layer1 · linear", "unet/layer0"]
+    untold = pl.DataFrame({"step": [0, 1], "queue_ns": [2_000_000, 1_000_000]})
+    assert [label for label, _ in bars(untold)] == ["step 0", "step 1"]
+    assert [label for label, _ in bars(untold.drop("step"))] == ["row 1", "row 2"]
+
+
+def test_names_that_look_the_same_stay_two_bars_of_the_default_figure() -> None:
+    frame = pl.DataFrame({"path": ["k" * 60 + letter + "k" * 60 for letter in "ab"], "queue_ns": [2_000, 1_000]})
+    first, second = (label for label, _ in bars(frame))
+    assert (len(first), second) == (54, f"{first} (2)")
+
+
+def test_each_of_several_traces_has_its_bars() -> None:
+    frame = pl.concat([latency(2, trace=pl.lit(name)).select("trace", pl.exclude("trace")) for name in ("a", "b")])
+    chart = specification(draw_figure("latency", frame, LATENCY))
+    assert [part["title"]["text"] for part in chart["vconcat"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize("values", [[0, 0], [None, None], [math.nan, math.inf]])
+def test_table_without_a_number_to_draw_says_so(values: list[float | None]) -> None:
+    frame = pl.DataFrame({"path": ["a", "b"], "mean_ns": pl.Series(values, dtype=pl.Float64)})
+    with pytest.raises(NothingToDraw, match="--plot: latency has no number to draw"):
+        draw_figure("latency", frame)
+
+
+def test_names_of_strangers_in_the_default_figure_cannot_leave_the_page(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"path": HOSTILE, "queue_ns": [1 + number for number in range(len(HOSTILE))]})
+    chart = draw_figure("latency", frame, LATENCY)
+    for format in PICTURES:
+        save_figure(chart, Destination(format, tmp_path / f"x.{format}"))
+    assert "<script>alert" not in (tmp_path / "x.html").read_text()
+    assert not {"<script", "\x00", "\x1b"} & {part for part in ("<script", "\x00", "\x1b") if part in svg(chart)}
+
+
+# Signs
+
+
+def test_difference_that_rounds_to_zero_has_no_minus_sign() -> None:
+    frame = pl.DataFrame(
+        {"trace": "b", "by": by, "key": key, "change": "less", "before_ns": 5_000, "after_ns": 4_999, "delta_ns": -1}
+        for by, key in (("total", "(all)"), ("layer", "unet"))
+    )
+    absent = [column for column in DIFF.columns if column.name not in frame.columns]
+    frame = frame.with_columns(pl.lit(None, column.dtype).alias(column.name) for column in absent)
+    drawn = draw_figure("diff", frame)
+    assert "+0.00" in svg(drawn)
+    # Vega writes U+2212.
+    assert not re.search("[-\u2212]0[.]0*[^0-9.]", svg(drawn))
+    assert specification(drawn)["title"]["subtitle"] == ["all: 0.01 ms before, 0.00 ms after, +0.00 ms"]

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import parsers
 from tests.build import TraceBuilder
 from tests.shared import TRACES, each_capture, needs_captures
+from ttinsys import cli
+from ttinsys.attribution.select import Selection
 from ttinsys.tables.overview import overview
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_traces" / "synthetic-stable-diffusion.sqlite"
@@ -65,6 +68,64 @@ def test_notes_say_what_is_odd_about_times(tmp_path: Path) -> None:
     assert note_of(t, tmp_path, "another thread").startswith("1 start/end ranges")
     assert note_of(t, tmp_path, "negative").startswith("1 operations")
     assert note_of(t, tmp_path, "before the capture").startswith("1 operations")
+
+
+def test_filters_that_leave_nothing_are_noted_with_what_there_is(tmp_path: Path) -> None:
+    t = TraceBuilder()
+    main = t.thread()
+    t.range(main, "step", 0, 100)
+    t.kernel(main, "sgemm", launch=(1, 2), gpu=(50, 70))
+    trace = t.load(tmp_path)
+    notes = overview(trace, selection=Selection(devices=(3,))).notes
+    assert notes == ("No GPU operation is on device 3: there is device 0.",)
+    notes = overview(trace, selection=Selection(range="steps")).notes
+    assert notes == ("No range is named 'steps': did you mean 'step'?",)
+    assert overview(trace, selection=Selection(devices=(0,))).notes == ()
+
+
+def test_gpus_come_in_the_order_of_their_cuda_devices(tmp_path: Path) -> None:
+    t = TraceBuilder()
+    for id, device, name in ((0, 2, "third"), (1, None, "unseen b"), (2, 0, "first"), (0, None, "unseen a")):
+        t.row("TARGET_INFO_GPU", id=id, cuDevice=device, name=name)
+    seen = overview(t.load(tmp_path))
+    assert seen.gpus["name"].to_list() == ["first", "third", "unseen a", "unseen b"]
+
+
+def printed(t: TraceBuilder, folder: Path) -> str:
+    """What `ttinsys info` prints of a trace."""
+    path = t.write(folder / "t.sqlite")
+    done = CliRunner().invoke(cli.main, ["info", str(path)])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_gpu_of_which_nothing_is_known_is_counted(tmp_path: Path) -> None:
+    t = TraceBuilder()
+    t.row("TARGET_INFO_GPU", id=0)
+    t.row("TARGET_INFO_GPU", id=1)
+    assert "\nGPUs\n2 without any value\n" in printed(t, tmp_path)
+
+
+def test_each_note_is_printed_once(tmp_path: Path) -> None:
+    t = TraceBuilder(SIMULATED="a model of a GPU", SYNTHETIC="a model of a GPU")
+    t.api(t.thread(), "cudaMalloc", 0, 1)
+    text = printed(t, tmp_path).lower()
+    for note in ("no machine ran this: a model of a gpu", "no gpu activity", "no nvtx ranges"):
+        assert text.count(note) == 1
+
+
+@pytest.mark.parametrize(
+    ("start", "line"),
+    [
+        (-400_000, "0.001 s, from 0.000 to 0.001 s"),
+        (-600_000, "0.002 s, from -0.001 to 0.001 s"),
+        (-2_000_000_000, "2.001 s, from -2.000 to 0.001 s"),
+    ],
+)
+def test_moment_that_rounds_to_zero_has_no_sign(tmp_path: Path, start: int, line: str) -> None:
+    t = TraceBuilder()
+    t.range(t.thread(), "step", start, 1_000_000)
+    assert printed(t, tmp_path).splitlines()[1] == line
 
 
 def test_synthetic_sample_says_first_that_no_machine_ran_it() -> None:

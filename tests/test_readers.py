@@ -60,6 +60,7 @@ def whole() -> TraceBuilder:
     t.graph(main, 3, launch=(70, 80), gpu=(300, 400))
     t.memcpy(main, "PtoP", 2**40, launch=(81, 82), gpu=(410, 420))
     t.memset(main, 16, launch=(83, 84), gpu=(430, 440))
+    t.complete()
     return t
 
 

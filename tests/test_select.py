@@ -15,7 +15,8 @@ from parsers import Trace
 from tests.build import TraceBuilder
 from tests.shared import each_capture
 from tests.test_attribution import programs
-from ttinsys.attribution.select import Selection, select
+from ttinsys.attribution.availability import available
+from ttinsys.attribution.select import Selection, apply_selection
 from ttinsys.stats import stats_report
 
 
@@ -36,7 +37,7 @@ def two_layers() -> TraceBuilder:
 
 
 def kept(folder: Path, **selection: object) -> list[tuple[str, str | None]]:
-    part = select(two_layers().load(folder), Selection(**selection))  # type: ignore[arg-type]
+    part = apply_selection(two_layers().load(folder), Selection(**selection))  # type: ignore[arg-type]
     return ttinsys.attribute(part).select("kernel", "path").collect().rows()
 
 
@@ -63,7 +64,7 @@ def test_range_keeps_what_was_launched_inside_and_the_stack_around_it(tmp_path: 
 
 
 def test_range_drops_the_ranges_beside_it(tmp_path: Path) -> None:
-    part = select(two_layers().load(tmp_path), Selection(range="unet.conv"))
+    part = apply_selection(two_layers().load(tmp_path), Selection(range="unet.conv"))
     assert ttinsys.ranges(part).collect()["name"].to_list() == ["unet", "unet.conv", "gemm"]
 
 
@@ -79,8 +80,114 @@ def test_device_and_stream(tmp_path: Path) -> None:
     assert [name for name, _ in kept(tmp_path, streams=(8,), devices=(1,))] == []
 
 
+def test_process_keeps_its_operations_and_all_calls_and_ranges(tmp_path: Path) -> None:
+    t = two_layers()
+    other = t.thread(20, 21)
+    t.range(other, "unet", 0, 100)
+    t.kernel(other, "theirs", launch=(10, 20), gpu=(600, 610))
+    trace = t.load(tmp_path)
+    for pid, left in ((20, ["theirs"]), (10, ["conv", "sgemm", "norm", "decode", "[CUDA memcpy Device-to-Host]"])):
+        part = apply_selection(trace, Selection(pids=(pid,)))
+        assert ttinsys.attribute(part).collect()["kernel"].to_list() == left
+        # Five calls of process 10 and one of 20; four ranges and one.
+        assert part.api_calls.select(pl.len()).collect().item() == 6
+        assert ttinsys.ranges(part).select(pl.len()).collect().item() == 5
+    assert ttinsys.attribute(apply_selection(trace, Selection(pids=(10, 20)))).collect().height == 6
+
+
+# Kernels start at 100 and 110 ns on device 0, at 130 on device 1, at 400 on device 0; the copy starts at 500.
+EMPTY = {
+    "device": (Selection(devices=(9,)), "no GPU operation is on device 9: there are devices 0 and 1"),
+    "stream": (Selection(streams=(3, 4)), "no GPU operation is on streams 3 and 4: there are streams 7 and 8"),
+    "process": (Selection(pids=(11,)), "no GPU operation is in process 11: there is process 10"),
+    "stream of a device": (
+        Selection(devices=(1,), streams=(8,)),
+        "no GPU operation on device 1 is on stream 8: there is stream 7",
+    ),
+    "start": (
+        Selection(start_ns=2_500_000_000),
+        "no GPU operation starts at 2.5 s or later: the first starts at 0.0000001 s, the last at 0.0000005 s",
+    ),
+    "end": (
+        Selection(devices=(1,), end_ns=-1),
+        (
+            "no GPU operation on device 1 starts before -0.000000001 s: the first starts at 0.00000013 s, "
+            "the last at 0.00000013 s"
+        ),
+    ),
+    "window": (
+        Selection(start_ns=140, end_ns=150),
+        (
+            "no GPU operation starts from 0.00000014 s to 0.00000015 s: the first starts at 0.0000001 s, "
+            "the last at 0.0000005 s"
+        ),
+    ),
+    "near name": (Selection(range="unet.con"), "no range is named 'unet.con': did you mean 'unet.conv', 'unet'?"),
+    "part of a name": (Selection(range="conv"), "no range is named 'conv': did you mean 'unet.conv'?"),
+    "other case": (Selection(range="VAE"), "no range is named 'VAE': did you mean 'vae'?"),
+    "far name": (
+        Selection(range="x*yz"),
+        "no range is named 'x*yz': the most frequent names are 'gemm', 'unet', 'unet.conv'",
+    ),
+    "name of another domain": (
+        Selection(range="vae", domains=("cuBLAS",)),
+        "no range is named 'vae': the most frequent names are 'gemm'",
+    ),
+    "range of another stream": (
+        Selection(range="gemm", streams=(7,)),
+        # Of those on stream 7, the decoder launched two, and both others one.
+        "no GPU operation on stream 7 was launched in a range named 'gemm': most are in 'vae', 'unet', 'unet.conv'",
+    ),
+    "range before the window": (
+        Selection(range="unet", start_ns=400),
+        "no GPU operation that starts at 0.0000004 s or later was launched in a range named 'unet': most are in 'vae'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("selection", "sentence"), EMPTY.values(), ids=EMPTY)
+def test_filter_that_leaves_nothing_says_what_there_is(tmp_path: Path, selection: Selection, sentence: str) -> None:
+    trace = two_layers().load(tmp_path)
+    assert ttinsys.attribute(apply_selection(trace, selection)).collect().is_empty()
+    assert available(trace, selection) == sentence
+
+
+@pytest.mark.parametrize("selection", [Selection(), Selection(devices=(1,), range="unet"), Selection(start_ns=500)])
+def test_filters_that_leave_something_need_no_sentence(tmp_path: Path, selection: Selection) -> None:
+    assert available(two_layers().load(tmp_path), selection) == ""
+
+
+def test_trace_without_gpu_activity_or_ranges_says_how_to_capture_them(tmp_path: Path) -> None:
+    t = TraceBuilder()
+    t.api(t.thread(), "cudaMalloc", 0, 1)
+    sentence = available(t.load(tmp_path), Selection(devices=(0,)))
+    assert sentence == "no GPU activity: profile on a machine with a GPU with --trace=cuda,nvtx"
+    t.kernel(t.thread(), "k", gpu=(5, 6))
+    sentence = available(t.load(tmp_path), Selection(range="unet"))
+    assert sentence == "no range has a name: annotate the program and profile with --trace=cuda,nvtx"
+
+
+def test_many_values_are_counted_rather_than_listed(tmp_path: Path) -> None:
+    t = TraceBuilder()
+    for stream in range(12):
+        t.kernel(t.thread(), "k", gpu=(stream, stream + 1), stream=stream)
+    there = "streams 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more"
+    assert (
+        available(t.load(tmp_path), Selection(streams=(99,))) == f"no GPU operation is on stream 99: there are {there}"
+    )
+
+
+def test_suggested_names_are_short_and_printable(tmp_path: Path) -> None:
+    t = TraceBuilder()
+    main = t.thread()
+    t.range(main, "a\x1b[31m" + "b" * 200, 0, 10)
+    t.kernel(main, "k", launch=(1, 2), gpu=(20, 30))
+    sentence = available(t.load(tmp_path), Selection(range="b"))
+    assert sentence == f"no range is named 'b': did you mean 'a\\x1b[31m{'b' * 74}...'?"
+
+
 def test_reports_of_nsys_take_the_part_too(tmp_path: Path) -> None:
-    part = select(two_layers().load(tmp_path), Selection(range="unet.conv", streams=(7,)))
+    part = apply_selection(two_layers().load(tmp_path), Selection(range="unet.conv", streams=(7,)))
     assert stats_report("cuda_gpu_kern_sum").build(part)["Name"].to_list() == ["conv"]
 
 
@@ -114,7 +221,7 @@ def test_selecting_and_attributing_commute(
     tmp_path_factory: pytest.TempPathFactory, t: TraceBuilder, selection: Selection
 ) -> None:
     trace = t.load(tmp_path_factory.mktemp("trace"))
-    part = ttinsys.attribute(select(trace, selection)).collect()
+    part = ttinsys.attribute(apply_selection(trace, selection)).collect()
     # Where ranges cross, one that encloses nothing kept may go, and with it nothing of what is kept.
     assert part.equals(expected(trace, selection))
 
@@ -124,10 +231,10 @@ def test_windows_of_a_real_capture_add_up_to_the_whole(capture: Path) -> None:
     trace = parsers.load(capture)
     whole = ttinsys.attribute(trace).collect()
     if whole.is_empty():
-        assert ttinsys.attribute(select(trace, Selection(end_ns=0))).collect().is_empty()
+        assert ttinsys.attribute(apply_selection(trace, Selection(end_ns=0))).collect().is_empty()
         return
     middle = int(whole["start_ns"].median())  # type: ignore[arg-type]
-    parts = [select(trace, Selection(end_ns=middle)), select(trace, Selection(start_ns=middle))]
+    parts = [apply_selection(trace, Selection(end_ns=middle)), apply_selection(trace, Selection(start_ns=middle))]
     both = pl.concat([ttinsys.attribute(part).collect() for part in parts])
     by = ["kind", "start_ns", "device", "stream", "correlation_id", "pid"]
     assert both.sort(by).equals(whole.sort(by))

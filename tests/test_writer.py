@@ -44,6 +44,7 @@ def everything() -> TraceBuilder:
     t.memset(main, 128, launch=(42, 43), gpu=(270, 280))
     t.graph(main, 5, launch=(50, 55), gpu=(300, 400))
     t.graph_node(main, 2**40 + 1, at=-10, original=2**40)
+    t.complete()
     return t
 
 

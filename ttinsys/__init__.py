@@ -12,6 +12,7 @@ draws a table, `report` writes a page. `TraceError` is what a file that cannot s
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 __version__ = "0.1.0"
@@ -47,12 +48,18 @@ def __getattr__(name: str) -> Any:
 
         value = analysis_function(name)
     else:
-        from parsers.errors import did_you_mean
-
-        known = [*_HOMES, *_analyses()]
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{did_you_mean(name, known)}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{_hint(name)}")
     globals()[name] = value
     return value
+
+
+def _hint(name: str) -> str:
+    """The nearest public name, for what is neither private nor a module: those are asked for by Python itself."""
+    if name.startswith("_") or find_spec(f"{__name__}.{name}") is not None:
+        return ""
+    from parsers.errors import did_you_mean
+
+    return did_you_mean(name, [*_HOMES, *_analyses()])
 
 
 def __dir__() -> list[str]:

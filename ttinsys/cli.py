@@ -101,6 +101,10 @@ class Commands(click.Group):
         with _descriptor_2_silenced(), _quiet_interrupts():
             try:
                 return super().invoke(ctx)
+            except BrokenPipeError:
+                # What is left in the buffer would fail again when Python closes it.
+                discard(sys.stdout)
+                ctx.exit(ExitStatus.NOT_READ)
             except Exception as error:
                 if not _is_expected(error):
                     raise

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from annotate.models import stable_diffusion
-from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
+from . import stable_diffusion
+from .spec import Golden, Model, Part, Request, assembled, run_pipeline
 
 FULL = {
     "unet": Part(
@@ -64,6 +64,31 @@ MODELS = (
             "tiny": Request(steps=2, height=128, width=128, frames=6),
         },
         parameters={"unet": 1_312_730_244, "vae": 83_653_863, "text_encoder": 123_060_480},
+        golden=Golden(
+            steps=2,
+            ranges={
+                "spatial_attention": 42,
+                "temporal_attention": 104,
+                "cross_attention": 40,
+                "self_attention": 8,
+                "spatial_conv": 97,
+                "pointwise_conv": 59,
+                "linear": 572,
+                "group_norm": 126,
+                "layer_norm": 148,
+                "activation": 159,
+                "embedding": 62,
+                "resample": 15,
+                "scheduler": 2,
+                "other": 224,
+            },
+            lengths={
+                *(("spatial_attention", n, n) for n in (4, 16, 64, 256)),
+                *(("cross_attention", n, 13) for n in (4, 16, 64, 256)),
+                ("temporal_attention", 6, 6),  # frames
+                ("self_attention", 13, 13),  # text
+            },
+        ),
         source="https://huggingface.co/guoyww/animatediff-motion-adapter-v1-5-2",
         note="The motion adapter's modules are part of the U-Net, where the pipeline copies them in any case. "
         "They have positions for 32 frames, no more.",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from annotate.models.published import T5_XXL
-from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
+from .parts.published import T5_XXL
+from .spec import Golden, Model, Part, Request, assembled, run_pipeline
 
 FULL = {
     "transformer": Part(
@@ -32,7 +32,7 @@ FULL = {
         },
     ),
     "text_encoder": T5_XXL,
-    "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 226}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.t5", {"length": 226}),
     "scheduler": Part(
         "diffusers.CogVideoXDDIMScheduler",
         {
@@ -61,7 +61,7 @@ TINY = {
         block_out_channels=(8, 8, 8, 16), layers_per_block=1, norm_num_groups=4, sample_height=64, sample_width=96
     ),
     "text_encoder": FULL["text_encoder"].but(vocab_size=100, d_model=24, d_kv=8, d_ff=48, num_layers=2, num_heads=2),
-    "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 13, "vocabulary": 100}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.t5", {"length": 13, "vocabulary": 100}),
     "scheduler": FULL["scheduler"],
 }
 
@@ -83,6 +83,31 @@ _2B = Model(
         "tiny": Request(steps=2, height=64, width=96, frames=17),
     },
     parameters={"transformer": 1_693_783_872, "vae": 215_583_907, "text_encoder": 4_762_310_656},
+    golden=Golden(
+        steps=2,
+        ranges={
+            "joint_attention": 8,
+            "self_attention": 8,
+            "spatial_conv": 8,
+            "spatiotemporal_conv": 44,
+            "pointwise_conv": 86,
+            "linear": 70,
+            "group_norm": 84,
+            "layer_norm": 38,
+            "rms_norm": 10,
+            "activation": 62,
+            "elementwise": 4,
+            "embedding": 10,
+            "resample": 6,
+            "scheduler": 2,
+            "other": 194,
+        },
+        lengths={
+            # 17 frames are 5 of latents, of 4 by 6 patches; and the text.
+            ("joint_attention", 5 * 24 + 13, 5 * 24 + 13),
+            ("self_attention", 13, 13),  # text
+        },
+    ),
     source="https://huggingface.co/THUDM/CogVideoX-2b",
     note="Frames should be one more than a multiple of eight: the VAE makes four of each latent frame but the first.",
     multiple_of={"full": 16, "tiny": 16},

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from annotate.models.published import CLIP_L, OLD_ENDS, SD_VAE, T5_XXL
-from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
+from .parts.published import CLIP_L, OLD_ENDS, SD_VAE, T5_XXL
+from .spec import Golden, Model, Part, Request, assembled, run_pipeline
 
 FULL = {
     "transformer": Part(
@@ -36,8 +36,8 @@ FULL = {
     ),
     "text_encoder": CLIP_L.but(**OLD_ENDS),
     "text_encoder_2": T5_XXL.but(tie_word_embeddings=False),
-    "tokenizer": Part("annotate.models.tokenizers.clip"),
-    "tokenizer_2": Part("annotate.models.tokenizers.t5"),
+    "tokenizer": Part("annotate.models.parts.tokenizers.clip"),
+    "tokenizer_2": Part("annotate.models.parts.tokenizers.t5"),
     "scheduler": Part(
         "diffusers.FlowMatchEulerDiscreteScheduler",
         {
@@ -79,8 +79,8 @@ TINY = {
     "text_encoder_2": FULL["text_encoder_2"].but(
         vocab_size=100, d_model=24, d_kv=8, d_ff=48, num_layers=2, num_heads=3
     ),
-    "tokenizer": Part("annotate.models.tokenizers.clip", {"length": 13, "vocabulary": 100}),
-    "tokenizer_2": Part("annotate.models.tokenizers.t5", {"length": 19, "vocabulary": 100}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.clip", {"length": 13, "vocabulary": 100}),
+    "tokenizer_2": Part("annotate.models.parts.tokenizers.t5", {"length": 19, "vocabulary": 100}),
     "scheduler": FULL["scheduler"],
 }
 
@@ -108,6 +108,32 @@ MODELS = (
             "text_encoder": 123_060_480,
             "text_encoder_2": 4_762_310_656,
         },
+        golden=Golden(
+            steps=2,
+            ranges={
+                "spatial_attention": 2,
+                "joint_attention": 16,
+                "self_attention": 8,
+                "spatial_conv": 25,
+                "linear": 130,
+                "group_norm": 22,
+                "layer_norm": 41,
+                "rms_norm": 29,
+                "activation": 57,
+                "elementwise": 2,
+                "embedding": 17,
+                "resample": 3,
+                "scheduler": 2,
+                "other": 56,
+            },
+            lengths={
+                ("spatial_attention", 256, 256),  # the VAE's middle block, at 128 / 8 squared
+                # 8 by 8 patches and 19 tokens of T5; of CLIP it takes the pooled output alone.
+                ("joint_attention", 64 + 19, 64 + 19),
+                ("self_attention", 13, 13),
+                ("self_attention", 19, 19),
+            },
+        ),
         source="https://huggingface.co/black-forest-labs/FLUX.1-dev",
         multiple_of={"full": 16, "tiny": 16},
         pretrained="diffusers.FluxPipeline",

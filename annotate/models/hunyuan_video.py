@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from annotate.models.published import CLIP_L, OLD_ENDS
-from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
+from .parts.published import CLIP_L, OLD_ENDS
+from .spec import Golden, Model, Part, Request, assembled, run_pipeline
 
 TEXT_TOKENS = 256
 """Of the prompt, without the template around it, that the transformer sees."""
@@ -48,10 +48,10 @@ FULL = {
         },
     ),
     "tokenizer": Part(
-        "annotate.models.tokenizers.words", {"length": TEXT_TOKENS, "vocabulary": 128320, "side": "right"}
+        "annotate.models.parts.tokenizers.words", {"length": TEXT_TOKENS, "vocabulary": 128320, "side": "right"}
     ),
     "text_encoder_2": CLIP_L.but(**OLD_ENDS),
-    "tokenizer_2": Part("annotate.models.tokenizers.clip"),
+    "tokenizer_2": Part("annotate.models.parts.tokenizers.clip"),
     "scheduler": Part("diffusers.FlowMatchEulerDiscreteScheduler", {"shift": 7.0}),
 }
 
@@ -78,7 +78,7 @@ TINY = {
         num_key_value_heads=2,
         max_position_embeddings=128,
     ),
-    "tokenizer": Part("annotate.models.tokenizers.words", {"length": 13, "vocabulary": 100, "side": "right"}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.words", {"length": 13, "vocabulary": 100, "side": "right"}),
     "text_encoder_2": FULL["text_encoder_2"].but(
         vocab_size=100,
         hidden_size=24,
@@ -88,7 +88,7 @@ TINY = {
         bos_token_id=98,
         eos_token_id=99,
     ),
-    "tokenizer_2": Part("annotate.models.tokenizers.clip", {"vocabulary": 100}),
+    "tokenizer_2": Part("annotate.models.parts.tokenizers.clip", {"vocabulary": 100}),
     "scheduler": FULL["scheduler"],
 }
 
@@ -130,6 +130,36 @@ MODELS = (
             "text_encoder": 7_505_186_816,
             "text_encoder_2": 123_060_480,
         },
+        golden=Golden(
+            steps=2,
+            ranges={
+                "spatiotemporal_attention": 2,
+                "joint_attention": 16,
+                "self_attention": 14,
+                "spatial_conv": 2,
+                "spatiotemporal_conv": 25,
+                "pointwise_conv": 2,
+                "linear": 157,
+                "group_norm": 22,
+                "layer_norm": 47,
+                "rms_norm": 31,
+                "activation": 68,
+                "embedding": 22,
+                "rope": 3,
+                "resample": 3,
+                "scheduler": 2,
+                "other": 92,
+            },
+            lengths={
+                # 9 frames are 3 of latents, of 4 by 6 patches; and the text.
+                ("joint_attention", 3 * 24 + 13, 3 * 24 + 13),
+                ("spatiotemporal_attention", 3 * 96, 3 * 96),  # 8 by 12 for the VAE
+                # Llama reads a template of 99 before the text, CLIP is at its 77.
+                ("self_attention", 77, 77),
+                ("self_attention", 99 + 13, 99 + 13),
+                ("self_attention", 13, 13),  # text
+            },
+        ),
         source="https://huggingface.co/hunyuanvideo-community/HunyuanVideo",
         note="The tokenizer made in code turns the prompt's template into 99 tokens, the real one into 95: "
         "with random weights Llama reads 355 tokens rather than 351. The transformer sees 256 either way.",

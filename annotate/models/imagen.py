@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from annotate.models.published import T5_XXL
-from annotate.models.spec import Cascade, Model, Part, Request
+from .parts.published import T5_XXL
+from .spec import Cascade, Golden, Model, Part, Request
 
 _DOWN, _UP = "ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D"
 _ATTENTION_DOWN, _ATTENTION_UP = "SimpleCrossAttnDownBlock2D", "SimpleCrossAttnUpBlock2D"
@@ -63,7 +63,7 @@ FULL = {
         resnet_skip_time_act=True,
     ),
     "text_encoder": T5_XXL,
-    "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 77}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.t5", {"length": 77}),
     "scheduler": _SCHEDULER,
     "super_resolution_scheduler": _SCHEDULER.but(sample_max_value=1.0),
     "image_noising_scheduler": Part("diffusers.DDPMScheduler", {"beta_schedule": "squaredcos_cap_v2"}),
@@ -87,7 +87,7 @@ TINY = {
         time_embedding_dim=16,
     ),
     "text_encoder": FULL["text_encoder"].but(vocab_size=100, d_model=24, d_kv=12, d_ff=48, num_layers=2, num_heads=2),
-    "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 77, "vocabulary": 100}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.t5", {"length": 77, "vocabulary": 100}),
     "scheduler": FULL["scheduler"],
     "super_resolution_scheduler": FULL["super_resolution_scheduler"],
     "image_noising_scheduler": FULL["image_noising_scheduler"],
@@ -163,6 +163,31 @@ MODELS = (
             "tiny": Request(steps=4, height=128, width=128),
         },
         parameters={"unet": 4_304_695_110, "super_resolution_unet": 1_243_277_190, "text_encoder": 4_762_310_656},
+        golden=Golden(
+            steps=6,
+            ranges={
+                "joint_attention": 116,
+                "self_attention": 14,
+                "spatial_conv": 280,
+                "pointwise_conv": 64,
+                "linear": 538,
+                "group_norm": 390,
+                "layer_norm": 12,
+                "rms_norm": 10,
+                "activation": 368,
+                "elementwise": 4,
+                "embedding": 26,
+                "resample": 140,
+                "scheduler": 6,
+                "other": 205,
+            },
+            lengths={
+                # Pixels, 32 by 32 and 128 by 128, with attention at 16, 8 and 4; and 77 tokens of text.
+                *(("joint_attention", n, n + 77) for n in (16, 64, 256)),
+                ("self_attention", 77, 77),
+            },
+            teraflops={"unet": 2.879},
+        ),
         source="https://huggingface.co/DeepFloyd/IF-I-XL-v1.0",
         note="Imagen is not public: these are the first two stages of DeepFloyd IF, its open equivalent, up to 256 "
         "pixels; the third, to 1024 pixels, is left out. The second takes half as many steps as the first.",

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from annotate.models.published import CLIP_G_PROJECTED, OLD_ENDS
-from annotate.models.spec import Cascade, Model, Part, Request
+from .parts.published import CLIP_G_PROJECTED, OLD_ENDS
+from .spec import Cascade, Golden, Model, Part, Request
 
 PRIOR_STEPS = 25
 """Steps of the prior, by its own default, unless fewer are asked for."""
@@ -40,7 +40,7 @@ FULL = {
             "hidden_act": "gelu",
         },
     ),
-    "tokenizer": Part("annotate.models.tokenizers.clip"),
+    "tokenizer": Part("annotate.models.parts.tokenizers.clip"),
     "prior_scheduler": Part(
         "diffusers.UnCLIPScheduler",
         {"variance_type": "fixed_small_log", "clip_sample_range": 10.0, "prediction_type": "sample"},
@@ -106,7 +106,7 @@ TINY = {
         image_size=42,
         projection_dim=24,
     ),
-    "tokenizer": Part("annotate.models.tokenizers.clip", {"length": 13, "vocabulary": 100}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.clip", {"length": 13, "vocabulary": 100}),
     "prior_scheduler": FULL["prior_scheduler"],
     "unet": FULL["unet"].but(
         sample_size=16,
@@ -174,6 +174,33 @@ MODELS = (
             "unet": 1_253_057_288,
             "movq": 67_832_495,
         },
+        golden=Golden(
+            steps=4,
+            ranges={
+                "spatial_attention": 6,
+                "joint_attention": 40,
+                "self_attention": 20,
+                "spatial_conv": 110,
+                "pointwise_conv": 67,
+                "linear": 255,
+                "group_norm": 150,
+                "layer_norm": 40,
+                "activation": 157,
+                "embedding": 18,
+                "resample": 43,
+                "scheduler": 4,
+                "other": 107,
+            },
+            lengths={
+                ("spatial_attention", 256, 256),  # the VAE's middle block, at 128 / 8 squared
+                # Keys of a picture's embedding: 32.
+                *(("joint_attention", n, n + 32) for n in (4, 16, 64)),
+                # The prior reads 13 tokens of text and 4 of its own, the image encoder 3 by 3 patches and one token.
+                ("self_attention", 13 + 4, 13 + 4),
+                ("self_attention", 10, 10),
+                ("self_attention", 13, 13),  # text
+            },
+        ),
         source="https://huggingface.co/kandinsky-community/kandinsky-2-2-decoder",
         multiple_of={"full": 64, "tiny": 64},
     ),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from annotate.models import stable_diffusion
-from annotate.models.published import T5_XXL
-from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
+from . import stable_diffusion
+from .parts.published import T5_XXL
+from .spec import Golden, Model, Part, Request, assembled, run_pipeline
 
 FULL = {
     "transformer": Part(
@@ -33,7 +33,7 @@ FULL = {
     ),
     "vae": stable_diffusion.FULL["vae"],
     "text_encoder": T5_XXL,
-    "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 120}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.t5", {"length": 120}),
     "scheduler": Part(
         "diffusers.DDIMScheduler",
         {"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear", "clip_sample": False},
@@ -52,7 +52,7 @@ TINY = {
     ),
     "vae": stable_diffusion.TINY["vae"],
     "text_encoder": FULL["text_encoder"].but(vocab_size=100, d_model=24, d_kv=8, d_ff=48, num_layers=2, num_heads=2),
-    "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 120, "vocabulary": 100}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.t5", {"length": 120, "vocabulary": 100}),
     "scheduler": FULL["scheduler"],
 }
 
@@ -90,6 +90,35 @@ MODELS = (
             "tiny": Request(steps=2, height=128, width=128, frames=6, prompt_tokens=12),
         },
         parameters={"transformer": 1_057_246_880, "vae": 83_653_863, "text_encoder": 4_762_310_656},
+        golden=Golden(
+            steps=2,
+            ranges={
+                "spatial_attention": 10,
+                "temporal_attention": 8,
+                "cross_attention": 8,
+                "self_attention": 8,
+                "spatial_conv": 27,
+                "pointwise_conv": 1,
+                "linear": 108,
+                "group_norm": 22,
+                "layer_norm": 20,
+                "rms_norm": 10,
+                "activation": 39,
+                "elementwise": 4,
+                "embedding": 12,
+                "resample": 3,
+                "scheduler": 2,
+                "other": 62,
+            },
+            lengths={
+                ("spatial_attention", 256, 256),  # the VAE's middle block, at 128 / 8 squared
+                ("spatial_attention", 64, 64),  # 8 by 8 patches
+                ("temporal_attention", 6, 6),  # frames
+                # T5 reads 120 tokens, of which the prompt's 12 and the end are kept.
+                ("cross_attention", 64, 13),
+                ("self_attention", 120, 120),
+            },
+        ),
         source="https://huggingface.co/maxin-cn/Latte-1",
         note="Reads 120 text tokens and then keeps those of the prompt, and its end token, if the batch is 1: for more "
         "prompts it keeps all 120. Trained for 16 frames; positions of other numbers of frames are made as theirs are.",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from annotate.models.spec import Model, Part, Request
+from .spec import Golden, Model, Part, Request
 
 FULL = {
     "model": Part(
@@ -83,6 +83,23 @@ _7B = Model(
         "tiny": Request(prompt_tokens=11, tokens=5),
     },
     parameters={"model": 6_738_415_616},
+    golden=Golden(
+        steps=5,
+        ranges={
+            "self_attention": 20,
+            "linear": 75,
+            "rms_norm": 25,
+            "activation": 10,
+            "embedding": 5,
+            "rope": 5,
+            "other": 36,
+        },
+        lengths={
+            # A prompt of 11 gives the first of 5 tokens; each of the others comes with one more key.
+            ("self_attention", 11, 11),
+            *(("self_attention", 1, n) for n in range(12, 16)),
+        },
+    ),
     source="https://huggingface.co/meta-llama/Llama-2-7b-hf",
     pretrained="transformers.LlamaForCausalLM",
 )

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from annotate.models.published import T5_XXL
-from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
+from .parts.published import T5_XXL
+from .spec import Golden, Model, Part, Request, assembled, run_pipeline
 
 TEXT_TOKENS = 128
 """Of the prompt, padded."""
@@ -37,7 +37,7 @@ FULL = {
         },
     ),
     "text_encoder": T5_XXL,
-    "tokenizer": Part("annotate.models.tokenizers.t5", {"length": TEXT_TOKENS}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.t5", {"length": TEXT_TOKENS}),
     "scheduler": Part(
         "diffusers.FlowMatchEulerDiscreteScheduler",
         {
@@ -69,7 +69,7 @@ TINY = {
         decoder_layers_per_block=(1, 1, 1, 1, 1),
     ),
     "text_encoder": FULL["text_encoder"].but(vocab_size=100, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4),
-    "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 13, "vocabulary": 100}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.t5", {"length": 13, "vocabulary": 100}),
     "scheduler": FULL["scheduler"],
 }
 
@@ -92,6 +92,32 @@ MODELS = (
             "tiny": Request(steps=2, height=128, width=192, frames=17),
         },
         parameters={"transformer": 1_923_385_472, "vae": 419_193_649, "text_encoder": 4_762_310_656},
+        golden=Golden(
+            steps=2,
+            ranges={
+                "spatiotemporal_attention": 8,
+                "cross_attention": 8,
+                "self_attention": 8,
+                "spatiotemporal_conv": 19,
+                "pointwise_conv": 2,
+                "linear": 82,
+                "layer_norm": 6,
+                "rms_norm": 49,
+                "activation": 29,
+                "elementwise": 4,
+                "embedding": 10,
+                "rope": 2,
+                "resample": 3,
+                "scheduler": 2,
+                "other": 71,
+            },
+            lengths={
+                # 3 frames of latents, of 4 by 6 patches.
+                ("spatiotemporal_attention", 3 * 24, 3 * 24),
+                ("cross_attention", 3 * 24, 13),
+                ("self_attention", 13, 13),  # text
+            },
+        ),
         source="https://huggingface.co/Lightricks/LTX-Video",
         note="The first release, 0.9.0: 2B parameters, a decoder without noise or timestep.",
         multiple_of={"full": 32, "tiny": 32},

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from annotate.models.published import SD_VAE
-from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
+from .parts.published import SD_VAE
+from .spec import Golden, Model, Part, Request, assembled, run_pipeline
 
 FULL = {
     "unet": Part(
@@ -24,7 +24,7 @@ FULL = {
             "projection_dim": 512,
         },
     ),
-    "tokenizer": Part("annotate.models.tokenizers.clip"),
+    "tokenizer": Part("annotate.models.parts.tokenizers.clip"),
     "scheduler": Part(
         "diffusers.DDIMScheduler",
         {
@@ -58,7 +58,7 @@ TINY = {
         bos_token_id=98,
         eos_token_id=99,
     ),
-    "tokenizer": Part("annotate.models.tokenizers.clip", {"length": 13, "vocabulary": 100}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.clip", {"length": 13, "vocabulary": 100}),
     "scheduler": FULL["scheduler"],
 }
 
@@ -77,6 +77,33 @@ MODELS = (
             "tiny": Request(steps=2, height=128, width=128, frames=6),
         },
         parameters={"unet": 1_411_233_860, "vae": 83_653_863, "text_encoder": 340_387_840},
+        golden=Golden(
+            steps=2,
+            ranges={
+                "spatial_attention": 42,
+                "temporal_attention": 88,
+                "cross_attention": 40,
+                "self_attention": 8,
+                "spatial_conv": 97,
+                "temporal_conv": 112,
+                "pointwise_conv": 19,
+                "linear": 564,
+                "group_norm": 234,
+                "layer_norm": 136,
+                "activation": 267,
+                "embedding": 10,
+                "resample": 15,
+                "scheduler": 2,
+                "other": 350,
+            },
+            lengths={
+                *(("spatial_attention", n, n) for n in (4, 16, 64, 256)),
+                *(("cross_attention", n, 13) for n in (4, 16, 64, 256)),
+                ("temporal_attention", 6, 6),  # frames
+                ("self_attention", 13, 13),  # text
+            },
+            teraflops={"unet": 4.887},
+        ),
         source="https://huggingface.co/ali-vilab/text-to-video-ms-1.7b",
         note="ModelScope 1.7B stands in for Make-A-Video, whose weights are not public; like it, it factors attention "
         "and convolution into space and time.",

@@ -8,8 +8,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from annotate.models.published import T5_XXL
-from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
+from .parts.published import T5_XXL
+from .spec import Golden, Model, Part, Request, assembled, run_pipeline
 
 TEXT_TOKENS = 256
 """Of the prompt, padded."""
@@ -36,7 +36,7 @@ FULL = {
         },
     ),
     "text_encoder": T5_XXL,
-    "tokenizer": Part("annotate.models.tokenizers.t5", {"length": TEXT_TOKENS}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.t5", {"length": TEXT_TOKENS}),
     "scheduler": Part("diffusers.FlowMatchEulerDiscreteScheduler", {"invert_sigmas": True}),
 }
 
@@ -55,7 +55,7 @@ TINY = {
         layers_per_block=(1, 1, 1, 1, 1),
     ),
     "text_encoder": FULL["text_encoder"].but(vocab_size=100, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4),
-    "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 13, "vocabulary": 100}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.t5", {"length": 13, "vocabulary": 100}),
     "scheduler": FULL["scheduler"],
 }
 
@@ -83,6 +83,32 @@ MODELS = (
             "tiny": Request(steps=2, height=64, width=96, frames=13),
         },
         parameters={"transformer": 10_027_677_744, "vae": 459_748_611, "text_encoder": 4_762_310_656},
+        golden=Golden(
+            steps=2,
+            ranges={
+                "joint_attention": 12,
+                "self_attention": 12,
+                "spatial_conv": 2,
+                "spatiotemporal_conv": 10,
+                "pointwise_conv": 1,
+                "linear": 98,
+                "group_norm": 30,
+                "layer_norm": 6,
+                "rms_norm": 78,
+                "activation": 39,
+                "elementwise": 4,
+                "embedding": 12,
+                "rope": 2,
+                "scheduler": 2,
+                "other": 58,
+            },
+            lengths={
+                # Text without its padding: 7 words and the end, or the end alone.
+                *(("joint_attention", 72 + n, 72 + n) for n in (1, 8)),
+                ("self_attention", 1, 1 + 13),  # the pooling's query is the mean of 13 tokens
+                ("self_attention", 13, 13),  # text
+            },
+        ),
         source="https://huggingface.co/genmo/mochi-1-preview",
         multiple_of={"full": 16, "tiny": 16},
         pretrained="diffusers.MochiPipeline",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from annotate.models.published import CLIP_L_PROJECTED
-from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
+from .parts.published import CLIP_L_PROJECTED
+from .spec import Golden, Model, Part, Request, assembled, run_pipeline
 
 FULL = {
     "transformer": Part("diffusers.UVit2DModel", {"sample_size": 32, "downsample": True, "upsample": True}),
@@ -23,7 +23,7 @@ FULL = {
         },
     ),
     "text_encoder": CLIP_L_PROJECTED,
-    "tokenizer": Part("annotate.models.tokenizers.clip"),
+    "tokenizer": Part("annotate.models.parts.tokenizers.clip"),
     "scheduler": Part("diffusers.AmusedScheduler", {"mask_token_id": 8255}),
 }
 
@@ -64,7 +64,7 @@ TINY = {
         bos_token_id=98,
         eos_token_id=99,
     ),
-    "tokenizer": Part("annotate.models.tokenizers.clip", {"length": 13, "vocabulary": 100}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.clip", {"length": 13, "vocabulary": 100}),
     "scheduler": Part("diffusers.AmusedScheduler", {"mask_token_id": 71}),
 }
 
@@ -83,6 +83,31 @@ MODELS = (
             "tiny": Request(steps=2, height=128, width=128),
         },
         parameters={"transformer": 608_257_792, "vqvae": 146_244_675, "text_encoder": 123_650_304},
+        golden=Golden(
+            steps=2,
+            ranges={
+                "spatial_attention": 8,
+                "cross_attention": 40,
+                "self_attention": 8,
+                "spatial_conv": 42,
+                "pointwise_conv": 7,
+                "linear": 184,
+                "group_norm": 25,
+                "layer_norm": 34,
+                "rms_norm": 46,
+                "activation": 55,
+                "embedding": 13,
+                "resample": 8,
+                "scheduler": 2,
+                "other": 70,
+            },
+            lengths={
+                # 8 by 8 tokens, halved before the transformer.
+                ("spatial_attention", 16, 16),
+                ("cross_attention", 16, 13),
+                ("self_attention", 13, 13),  # text
+            },
+        ),
         source="https://huggingface.co/amused/amused-512",
         note="Muse is not public: this is aMUSEd, its open and smaller reproduction (0.6 billion parameters for "
         "Muse's 3 billion, CLIP for T5-XXL, no super-resolution stage).",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from annotate.models.spec import Model, Part, Request, assembled
+from .spec import Golden, Model, Part, Request, assembled
 
 FULL = {
     "transformer": Part(
@@ -33,7 +33,7 @@ FULL = {
             "lookup_from_codebook": True,
         },
     ),
-    "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 128}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.t5", {"length": 128}),
 }
 
 TINY = {
@@ -48,7 +48,7 @@ TINY = {
         latent_channels=4,
         num_vq_embeddings=64,
     ),
-    "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 29, "vocabulary": 100}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.t5", {"length": 29, "vocabulary": 100}),
 }
 
 
@@ -68,13 +68,37 @@ _20B = Model(
     study="Parti",
     full=FULL,
     tiny=TINY,
-    assemble=assembled("annotate.models.parti_pipeline.PartiPipeline"),
+    assemble=assembled("annotate.models.parts.parti.PartiPipeline"),
     generate=generate,
     requests={
         "full": Request(tokens=1024),
         "tiny": Request(tokens=20),
     },
     parameters={"transformer": 20_533_620_736, "vqvae": 62_915_811},
+    golden=Golden(
+        steps=20,
+        ranges={
+            "spatial_attention": 2,
+            "cross_attention": 120,
+            "self_attention": 122,
+            "spatial_conv": 25,
+            "pointwise_conv": 1,
+            "linear": 516,
+            "group_norm": 22,
+            "rms_norm": 203,
+            "activation": 82,
+            "embedding": 43,
+            "resample": 3,
+            "other": 384,
+        },
+        lengths={
+            # 20 tokens are written, of which 4 by 4 make a picture; 29 are text.
+            *(("self_attention", 1, n) for n in range(1, 21)),
+            ("cross_attention", 1, 29),
+            ("self_attention", 29, 29),
+            ("spatial_attention", 16, 16),
+        },
+    ),
     source="https://arxiv.org/abs/2206.10789",
     note="Parti is not public: this is a T5 of the paper's depths and widths (not verified), with T5's vocabulary, "
     "positions and full attention; a convolutional decoder stands for ViT-VQGAN; the picture stays at 256 pixels.",

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from annotate.models.published import SD_VAE, T5_XXL
-from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
+from .parts.published import SD_VAE, T5_XXL
+from .spec import Golden, Model, Part, Request, assembled, run_pipeline
 
 FULL = {
     "transformer": Part(
@@ -27,7 +27,7 @@ FULL = {
     ),
     "vae": SD_VAE.but(sample_size=256),
     "text_encoder": T5_XXL.but(tie_word_embeddings=False),
-    "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 120}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.t5", {"length": 120}),
     "scheduler": Part("annotate.models.pixart.scheduler"),
 }
 
@@ -42,7 +42,7 @@ TINY = {
     ),
     "vae": FULL["vae"].but(sample_size=128, block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4),
     "text_encoder": FULL["text_encoder"].but(vocab_size=100, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4),
-    "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 13, "vocabulary": 100}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.t5", {"length": 13, "vocabulary": 100}),
     "scheduler": FULL["scheduler"],
 }
 
@@ -84,6 +84,32 @@ MODELS = (
             "vae": 83_653_863,
             "text_encoder": 4_762_310_656,
         },
+        golden=Golden(
+            steps=2,
+            ranges={
+                "spatial_attention": 10,
+                "cross_attention": 8,
+                "self_attention": 8,
+                "spatial_conv": 27,
+                "pointwise_conv": 1,
+                "linear": 92,
+                "group_norm": 22,
+                "layer_norm": 12,
+                "rms_norm": 10,
+                "activation": 39,
+                "elementwise": 4,
+                "embedding": 20,
+                "resample": 3,
+                "scheduler": 2,
+                "other": 50,
+            },
+            lengths={
+                ("spatial_attention", 256, 256),  # the VAE's middle block, at 128 / 8 squared
+                ("spatial_attention", 64, 64),  # 8 by 8 patches
+                ("cross_attention", 64, 13),
+                ("self_attention", 13, 13),  # text
+            },
+        ),
         source="https://huggingface.co/PixArt-alpha/PixArt-XL-2-1024-MS",
         multiple_of={"full": 16, "tiny": 16},
         pretrained="diffusers.PixArtAlphaPipeline",

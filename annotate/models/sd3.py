@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from annotate.models.published import CLIP_G_PROJECTED, CLIP_L_PROJECTED, OLD_ENDS, SD_VAE, T5_XXL
-from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
+from .parts.published import CLIP_G_PROJECTED, CLIP_L_PROJECTED, OLD_ENDS, SD_VAE, T5_XXL
+from .spec import Golden, Model, Part, Request, assembled, run_pipeline
 
 FULL = {
     "transformer": Part(
@@ -38,9 +38,9 @@ FULL = {
     "text_encoder": CLIP_L_PROJECTED.but(**OLD_ENDS),
     "text_encoder_2": CLIP_G_PROJECTED.but(**OLD_ENDS),
     "text_encoder_3": T5_XXL.but(tie_word_embeddings=False),
-    "tokenizer": Part("annotate.models.tokenizers.clip"),
-    "tokenizer_2": Part("annotate.models.tokenizers.clip"),
-    "tokenizer_3": Part("annotate.models.tokenizers.t5"),
+    "tokenizer": Part("annotate.models.parts.tokenizers.clip"),
+    "tokenizer_2": Part("annotate.models.parts.tokenizers.clip"),
+    "tokenizer_3": Part("annotate.models.parts.tokenizers.t5"),
     "scheduler": Part("diffusers.FlowMatchEulerDiscreteScheduler", {"shift": 3.0}),
 }
 
@@ -85,9 +85,9 @@ TINY = {
     "text_encoder_3": FULL["text_encoder_3"].but(
         vocab_size=100, d_model=48, d_kv=8, d_ff=96, num_layers=2, num_heads=4
     ),
-    "tokenizer": Part("annotate.models.tokenizers.clip", {"length": 13, "vocabulary": 100}),
-    "tokenizer_2": Part("annotate.models.tokenizers.clip", {"length": 13, "vocabulary": 100}),
-    "tokenizer_3": Part("annotate.models.tokenizers.t5", {"length": 19, "vocabulary": 100}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.clip", {"length": 13, "vocabulary": 100}),
+    "tokenizer_2": Part("annotate.models.parts.tokenizers.clip", {"length": 13, "vocabulary": 100}),
+    "tokenizer_3": Part("annotate.models.parts.tokenizers.t5", {"length": 19, "vocabulary": 100}),
     "scheduler": FULL["scheduler"],
 }
 
@@ -116,6 +116,32 @@ MODELS = (
             "text_encoder_2": 694_659_840,
             "text_encoder_3": 4_762_310_656,
         },
+        golden=Golden(
+            steps=2,
+            ranges={
+                "spatial_attention": 2,
+                "joint_attention": 8,
+                "self_attention": 24,
+                "spatial_conv": 27,
+                "linear": 148,
+                "group_norm": 22,
+                "layer_norm": 46,
+                "rms_norm": 10,
+                "activation": 53,
+                "elementwise": 4,
+                "embedding": 24,
+                "resample": 3,
+                "scheduler": 2,
+                "other": 82,
+            },
+            lengths={
+                ("spatial_attention", 256, 256),  # the VAE's middle block, at 128 / 8 squared
+                # 8 by 8 patches, 13 tokens of CLIP, 19 of T5.
+                ("joint_attention", 64 + 13 + 19, 64 + 13 + 19),
+                ("self_attention", 13, 13),
+                ("self_attention", 19, 19),
+            },
+        ),
         source="https://huggingface.co/stabilityai/stable-diffusion-3-medium-diffusers",
         multiple_of={"full": 16, "tiny": 16},
         pretrained="diffusers.StableDiffusion3Pipeline",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from annotate.models.published import CLIP_G_PROJECTED, CLIP_L, SD_VAE
-from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
+from .parts.published import CLIP_G_PROJECTED, CLIP_L, SD_VAE
+from .spec import Golden, Model, Part, Request, assembled, run_pipeline
 
 FULL = {
     "unet": Part(
@@ -25,8 +25,8 @@ FULL = {
     "vae": SD_VAE.but(sample_size=1024, scaling_factor=0.13025),
     "text_encoder": CLIP_L,
     "text_encoder_2": CLIP_G_PROJECTED,
-    "tokenizer": Part("annotate.models.tokenizers.clip"),
-    "tokenizer_2": Part("annotate.models.tokenizers.clip"),
+    "tokenizer": Part("annotate.models.parts.tokenizers.clip"),
+    "tokenizer_2": Part("annotate.models.parts.tokenizers.clip"),
     "scheduler": Part(
         "diffusers.EulerDiscreteScheduler",
         {
@@ -63,8 +63,8 @@ TINY = {
     "vae": FULL["vae"].but(sample_size=128, block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4),
     "text_encoder": FULL["text_encoder"].but(**_TINY_TEXT, hidden_size=24, intermediate_size=48),
     "text_encoder_2": FULL["text_encoder_2"].but(**_TINY_TEXT, hidden_size=32, intermediate_size=64, projection_dim=32),
-    "tokenizer": Part("annotate.models.tokenizers.clip", {"length": 13, "vocabulary": 100}),
-    "tokenizer_2": Part("annotate.models.tokenizers.clip", {"length": 13, "vocabulary": 100}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.clip", {"length": 13, "vocabulary": 100}),
+    "tokenizer_2": Part("annotate.models.parts.tokenizers.clip", {"length": 13, "vocabulary": 100}),
     "scheduler": FULL["scheduler"],
 }
 
@@ -88,6 +88,31 @@ MODELS = (
             "text_encoder": 123_060_480,
             "text_encoder_2": 694_659_840,
         },
+        golden=Golden(
+            steps=2,
+            ranges={
+                "spatial_attention": 46,
+                "cross_attention": 44,
+                "self_attention": 8,
+                "spatial_conv": 81,
+                "pointwise_conv": 15,
+                "linear": 307,
+                "group_norm": 82,
+                "layer_norm": 76,
+                "activation": 119,
+                "embedding": 14,
+                "resample": 11,
+                "scheduler": 2,
+                "other": 133,
+            },
+            lengths={
+                ("spatial_attention", 256, 256),  # the VAE's middle block, at 128 / 8 squared
+                # Of three levels the first has no attention.
+                *(("spatial_attention", n, n) for n in (16, 64)),
+                *(("cross_attention", n, 13) for n in (16, 64)),
+                ("self_attention", 13, 13),  # text
+            },
+        ),
         source="https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0",
         note="The study's Prod Image is not public: this is an open latent diffusion model in its place.",
         pretrained="diffusers.StableDiffusionXLPipeline",

@@ -1,8 +1,8 @@
-"""What a model file declares: its parts, published and tiny; how a pipeline is made of them; how it is run.
+"""What a model file declares: its parts at both sizes, how a pipeline is assembled from them, and how it runs.
 
     from annotate.models import model
     sd = model("stable-diffusion")
-    pipeline = sd.build("tiny")
+    pipeline = annotate.build.build(sd, "tiny")
     sd.generate(pipeline, sd.request("tiny", steps=2))
 
 Declaring imports neither torch nor diffusers: classes are named by their import path until a part is built.
@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import importlib
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
-from annotate.errors import ImpossibleRequest
+from ..errors import ImpossibleRequest
 
 Size = Literal["full", "tiny"]
 
@@ -29,22 +29,22 @@ def imported(path: str) -> Any:
 
 @dataclass(frozen=True)
 class Part:
-    """One component before it is built: a class and what its configuration says.
+    """A component that is not built yet: its class and its configuration.
 
     Args:
-        cls: import path of the class, as `diffusers.UNet2DConditionModel`, or of a function of ours that makes it.
-        config: keyword arguments of its configuration; what is absent is the class's default.
+        cls: import path of the class, as `diffusers.UNet2DConditionModel`, or of a function that returns the component.
+        config: keyword arguments of the configuration; what is absent has the class's default.
     """
 
     cls: str
     config: Mapping[str, Any] = field(default_factory=dict)
 
     def but(self, **changes: Any) -> Part:
-        """The same part with some of its configuration changed."""
+        """Copy the part with changes to its configuration."""
         return replace(self, config={**self.config, **changes})
 
     def build(self) -> Any:
-        """Make it: on the current default device, in the current default dtype, its weights as its class sets them."""
+        """Build the component on the current default device, in the current default dtype, as its class fills it."""
         cls = imported(self.cls)
         configured = getattr(cls, "config_class", None)  # of a transformers model
         return cls(configured(**self.config)) if configured else cls(**self.config)
@@ -52,16 +52,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a model in one run. What does not apply to a model is None in its own defaults.
+    """What one run of a model makes. Values that do not apply to a model are None in its default request.
 
     Args:
         steps: denoising or parallel-decoding steps.
-        height, width: of the picture, in pixels.
-        frames: of the clip.
-        tokens: to decode, for an autoregressive model.
-        prompt_tokens: of the prompt, where the model does not pad it to a fixed length.
-        batch: prompts at once.
-        seed: of the noise.
+        height: height of the picture, in pixels.
+        width: width of the picture, in pixels.
+        frames: frames of the clip.
+        tokens: tokens that an autoregressive model decodes.
+        prompt_tokens: tokens of the prompt, where the model does not pad it to a fixed length.
+        batch: prompts per run.
+        seed: seed of the noise and of random weights.
     """
 
     steps: int | None = None
@@ -74,34 +75,39 @@ class Request:
     seed: int = 0
 
     def asked(self) -> dict[str, int]:
-        """What is asked, without what the model has no use for."""
+        """The values that apply to the model, by name."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     @property
     def prompts(self) -> list[str]:
-        """As many prompts as the batch holds, of `prompt_tokens` words, or of seven; each word is one token."""
+        """One prompt per entry of the batch, of `prompt_tokens` words (seven if None); each word is one token."""
         letters = string.ascii_lowercase
         return [" ".join(letters[i % len(letters)] for i in range(self.prompt_tokens or 7))] * self.batch
 
     def generator(self) -> Any:
-        """A generator of random numbers on the CPU, where pipelines draw the same noise for every device."""
+        """A random number generator on the CPU, so that the noise is the same on every device."""
         import torch
 
         return torch.Generator("cpu").manual_seed(self.seed)
 
 
 def assembled(path: str, **fixed: Any) -> Callable[[Mapping[str, Any]], Any]:
-    """What makes a pipeline of this class of all the parts, by their names, and of what is fixed."""
+    """Return a function that builds a pipeline from its parts.
+
+    Args:
+        path: import path of the pipeline's class.
+        fixed: further arguments of the class, beside the parts by name.
+    """
     return lambda parts: imported(path)(**parts, **fixed)
 
 
 def run_pipeline(pipeline: Any, request: Request, **more: Any) -> Any:
-    """Ask a diffusers pipeline for what a request holds, under the names that most pipelines have for it.
+    """Call a diffusers pipeline with a request, under the argument names that most pipelines share.
 
     Args:
-        pipeline: called with the prompts.
-        request: sizes and steps that are None are not passed.
-        more: further arguments.
+        pipeline: the pipeline.
+        request: what to make; sizes and steps that are None are not passed.
+        more: further arguments of the pipeline.
     """
     named = {
         "height": request.height,
@@ -115,30 +121,51 @@ def run_pipeline(pipeline: Any, request: Request, **more: Any) -> Any:
 
 @dataclass(frozen=True)
 class Cascade:
-    """Pipelines that run one after the other, by stage: what a model is whose stages are pipelines of their own."""
+    """A model of several pipelines that run one after the other, by the name of the stage."""
 
     stages: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Model:
-    """A workload: what it is made of, at its published size and at a size for tests.
+class Golden:
+    """Numbers of a model that do not come from this code: worked out by hand, published, or counted by torch.
+
+    The tests compare the model with them.
 
     Args:
-        name: as on the command line.
-        title: as people write it.
+        steps: steps of one tiny run.
+        ranges: number of ranges of each role in one tiny run; a role that is absent has none.
+        lengths: role, number of queries and number of keys of every attention in it. Frames, places and tokens of a
+            tiny model all differ in number, so that none can be mistaken for another.
+        teraflops: FLOPs of one call of a component at published size and batch 1, in units of 1e12, by component, as
+            torch's FlopCounterMode counts them on the meta device.
+    """
+
+    steps: int
+    ranges: Mapping[str, int]
+    lengths: Set[tuple[str, int, int]]
+    teraflops: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A workload: its components at published size and at a size for tests.
+
+    Args:
+        name: name on the command line.
+        title: name as people write it.
         full: the published configuration, by component.
-        tiny: a configuration with the same classes and block types that runs in seconds on a CPU, whose frames,
-            height times width and text length all differ, so that no two sequence lengths are confused.
-        assemble: makes the pipeline of the built components.
-        generate: runs it once.
-        requests: what each size runs by default.
-        parameters: published number of parameters by component of `full`, exactly.
+        tiny: a configuration with the same classes and block types that runs in seconds on a CPU.
+        assemble: makes the pipeline from the built components.
+        generate: runs the pipeline once.
+        requests: the default request of each size.
+        parameters: published number of parameters of each component of `full`, exactly.
+        golden: numbers that the tests compare the model with.
         source: where `full` is published.
-        study: the row of the study (arXiv 2312.14385) that it is or stands for; None for models of today.
-        note: what a reader should know of it: what it stands in for, and where it differs.
-        multiple_of: height and width (and frames, less one where so said) that the model can make.
-        pretrained: the class whose `from_pretrained` loads the real weights, by import path.
+        study: row of the study (arXiv 2312.14385) that it is or stands for; None for later models.
+        note: what it stands in for and where it differs, for the reader of a result.
+        multiple_of: height and width are multiples of this, by size.
+        pretrained: import path of the class whose `from_pretrained` loads the real weights.
     """
 
     name: str
@@ -149,6 +176,7 @@ class Model:
     generate: Callable[[Any, Request], Any]
     requests: Mapping[Size, Request]
     parameters: Mapping[str, int]
+    golden: Golden
     source: str
     study: str | None = None
     note: str = ""
@@ -157,7 +185,7 @@ class Model:
 
     @property
     def half(self) -> str:
-        """Type in which it runs on a GPU: what was usual when it came out."""
+        """Half-precision type that was usual when the model came out; its default on a GPU."""
         return "float16" if self.study else "bfloat16"
 
     def parts(self, size: Size) -> Mapping[str, Part]:
@@ -165,10 +193,10 @@ class Model:
         return self.full if size == "full" else self.tiny
 
     def request(self, size: Size, **changes: int | None) -> Request:
-        """The default request of a size, with what is given (and is not None) changed.
+        """The default request of a size, with changes; a change to None is none.
 
         Raises:
-            ImpossibleRequest: a value out of range, or one that this model has no use for.
+            ImpossibleRequest: a value is out of range, or does not apply to this model.
         """
         default = self.requests[size]
         asked = {name: value for name, value in changes.items() if value is not None}
@@ -177,8 +205,9 @@ class Model:
             if name not in usable:
                 known = ", ".join(f"--{option.replace('_', '-')}" for option in usable)
                 raise ImpossibleRequest(f"{self.name} has no --{name.replace('_', '-')}: it takes {known}")
-            if value < (0 if name == "seed" else 1):
-                raise ImpossibleRequest(f"--{name.replace('_', '-')} {value}: must be at least 1")
+            least = 0 if name == "seed" else 1
+            if value < least:
+                raise ImpossibleRequest(f"--{name.replace('_', '-')} {value}: must be at least {least}")
             if name in {"height", "width"} and value % self.multiple_of[size]:
                 multiple = self.multiple_of[size]
                 nearest = max(multiple, round(value / multiple) * multiple)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from annotate.models.published import CLIP_L, OLD_ENDS, SD_VAE
-from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
+from .parts.published import CLIP_L, OLD_ENDS, SD_VAE
+from .spec import Golden, Model, Part, Request, assembled, run_pipeline
 
 FULL = {
     "unet": Part(
@@ -12,7 +12,7 @@ FULL = {
     ),
     "vae": SD_VAE,
     "text_encoder": CLIP_L.but(**OLD_ENDS),
-    "tokenizer": Part("annotate.models.tokenizers.clip"),
+    "tokenizer": Part("annotate.models.parts.tokenizers.clip"),
     "scheduler": Part(
         "diffusers.PNDMScheduler",
         {
@@ -46,7 +46,7 @@ TINY = {
         bos_token_id=98,
         eos_token_id=99,
     ),
-    "tokenizer": Part("annotate.models.tokenizers.clip", {"length": 13, "vocabulary": 100}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.clip", {"length": 13, "vocabulary": 100}),
     "scheduler": FULL["scheduler"],
 }
 
@@ -70,6 +70,35 @@ MODELS = (
             "tiny": Request(steps=2, height=128, width=128),
         },
         parameters={"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480},
+        golden=Golden(
+            steps=3,
+            # PNDM takes 3 steps for 2. The U-Net has 10 transformer blocks (3 going down, 1 in the middle, 3 * 2 going
+            # up), each with a self-attention and a cross-attention, which are two ranges each, module and core:
+            # 3 * 10 * 2 = 60, and 2 of the VAE's. Text is encoded twice, with the prompt and without, by 2 layers:
+            # 2 * 2 * 2 = 8.
+            ranges={
+                "spatial_attention": 62,
+                "cross_attention": 60,
+                "self_attention": 8,
+                "spatial_conv": 133,
+                "pointwise_conv": 88,
+                "linear": 376,
+                "group_norm": 139,
+                "layer_norm": 100,
+                "activation": 187,
+                "embedding": 12,
+                "resample": 21,
+                "scheduler": 3,
+                "other": 200,
+            },
+            lengths={
+                # Latents are 16 high and wide, and halved three times; the VAE attends at 16 squared, too.
+                *(("spatial_attention", n, n) for n in (4, 16, 64, 256)),
+                *(("cross_attention", n, 13) for n in (4, 16, 64, 256)),
+                ("self_attention", 13, 13),  # text
+            },
+            teraflops={"unet": 0.803, "vae": 2.515},
+        ),
         source="https://huggingface.co/stable-diffusion-v1-5/stable-diffusion-v1-5",
         pretrained="diffusers.StableDiffusionPipeline",
     ),

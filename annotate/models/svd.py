@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from annotate.models.spec import Model, Part, Request, assembled
+from .spec import Golden, Model, Part, Request, assembled
 
 FULL = {
     "unet": Part(
@@ -110,6 +110,34 @@ MODELS = (
             "tiny": Request(steps=2, height=128, width=128, frames=6),
         },
         parameters={"unet": 1_524_623_082, "vae": 97_742_847, "image_encoder": 632_076_800},
+        golden=Golden(
+            steps=2,
+            ranges={
+                "spatial_attention": 42,
+                "temporal_attention": 40,
+                "cross_attention": 80,
+                "self_attention": 4,
+                "spatial_conv": 113,
+                "temporal_conv": 75,
+                "pointwise_conv": 19,
+                "linear": 601,
+                "group_norm": 185,
+                "layer_norm": 146,
+                "activation": 306,
+                "elementwise": 57,
+                "embedding": 50,
+                "resample": 18,
+                "scheduler": 2,
+                "other": 286,
+            },
+            lengths={
+                *(("spatial_attention", n, n) for n in (4, 16, 64, 256)),
+                # The picture is one key, over space and over the 6 frames.
+                *(("cross_attention", n, 1) for n in (4, 6, 16, 64, 256)),
+                ("temporal_attention", 6, 6),
+                ("self_attention", 50, 50),  # its encoder reads 7 by 7 patches and a class token
+            },
+        ),
         source="https://huggingface.co/stabilityai/stable-video-diffusion-img2vid-xt",
         note="Takes a picture and no prompt: its cross-attention, to that picture, has a single key. All "
         "frames are decoded at once, as the pipeline does by default.",

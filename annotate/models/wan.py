@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from annotate.models.spec import Model, Part, Request, assembled, run_pipeline
+from .spec import Golden, Model, Part, Request, assembled, run_pipeline
 
 TEXT_TOKENS = 512
 """Of the prompt, padded."""
@@ -40,7 +40,7 @@ FULL = {
             "feed_forward_proj": "gated-gelu",
         },
     ),
-    "tokenizer": Part("annotate.models.tokenizers.t5", {"length": TEXT_TOKENS, "vocabulary": 256300}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.t5", {"length": TEXT_TOKENS, "vocabulary": 256300}),
     "scheduler": Part(
         "annotate.models.wan.scheduler",
         {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0},
@@ -53,7 +53,7 @@ TINY = {
     ),
     "vae": FULL["vae"].but(base_dim=8, num_res_blocks=1),
     "text_encoder": FULL["text_encoder"].but(vocab_size=100, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4),
-    "tokenizer": Part("annotate.models.tokenizers.t5", {"length": 13, "vocabulary": 100}),
+    "tokenizer": Part("annotate.models.parts.tokenizers.t5", {"length": 13, "vocabulary": 100}),
     "scheduler": FULL["scheduler"],
 }
 
@@ -90,6 +90,36 @@ _SMALL = Model(
         "tiny": Request(steps=2, height=64, width=96, frames=9),
     },
     parameters={"transformer": 1_418_996_800, "vae": 126_892_531, "text_encoder": 5_680_910_336},
+    golden=Golden(
+        steps=2,
+        ranges={
+            "spatial_attention": 6,
+            "spatiotemporal_attention": 16,
+            "cross_attention": 16,
+            "self_attention": 8,
+            "spatial_conv": 13,
+            "temporal_conv": 4,
+            "spatiotemporal_conv": 66,
+            "pointwise_conv": 10,
+            "linear": 132,
+            "layer_norm": 28,
+            "rms_norm": 108,
+            "activation": 87,
+            "elementwise": 4,
+            "embedding": 18,
+            "rope": 4,
+            "resample": 18,
+            "scheduler": 2,
+            "other": 108,
+        },
+        lengths={
+            # 3 frames of latents, of 4 by 6 patches.
+            ("spatiotemporal_attention", 3 * 24, 3 * 24),
+            ("cross_attention", 3 * 24, 13),
+            ("spatial_attention", 96, 96),  # the VAE attends within each frame
+            ("self_attention", 13, 13),  # text
+        },
+    ),
     source="https://huggingface.co/Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
     multiple_of={"full": 16, "tiny": 16},
     pretrained="diffusers.WanPipeline",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import json
 
 import polars as pl
@@ -14,7 +12,7 @@ from ttinsys.cli import main
 from ttinsys.figures import draw_figure, specification
 from ttinsys.figures.style import NothingToDraw
 from ttinsys.published.sheets import MODELS, model
-from ttinsys.published.taxonomy import _DEFAULTS, TAXONOMY, taxonomy
+from ttinsys.published.taxonomy import TAXONOMY, taxonomy
 
 
 def of(name: str, component: str) -> dict[str, object]:
@@ -71,14 +69,6 @@ def test_parameters_are_the_published_ones_of_every_component_of_every_model() -
         assert rows["share"].sum() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("name", _DEFAULTS)
-def test_defaults_are_those_of_the_class(name: str) -> None:
-    pytest.importorskip("diffusers")
-    home = "annotate.models.phenaki_pipeline" if name == "MaskGitTransformer" else "diffusers"
-    parameters = inspect.signature(getattr(importlib.import_module(home), name).__init__).parameters
-    assert {key: parameters[key].default for key in _DEFAULTS[name]} == _DEFAULTS[name]
-
-
 def run(*arguments: str) -> tuple[int, str, str]:
     done = CliRunner().invoke(main, ["taxonomy", *arguments])
     return done.exit_code, done.stdout, done.stderr
@@ -93,7 +83,16 @@ def test_command_writes_what_the_library_returns() -> None:
 def test_unknown_model_is_a_usage_error_that_lists_them() -> None:
     code, out, err = run("mouse")
     assert (code, out) == (2, "")
-    assert "no model mouse: there are stable-diffusion, imagen, muse" in " ".join(err.split())
+    assert "no model mouse: did you mean muse? There are stable-diffusion, imagen, muse" in " ".join(err.split())
+
+
+def test_misspelt_model_gets_the_nearest_name_and_the_list_in_one_line() -> None:
+    code, out, err = run("muse", "stable-difusion", "xyzzy")
+    assert (code, out) == (2, "")
+    (line,) = [line for line in err.splitlines() if line.startswith("Error: ")]
+    assert line.startswith("Error: no model stable-difusion: did you mean stable-diffusion? There are ")
+    assert line.endswith(", wan-14b")
+    assert "no model xyzzy: there are stable-diffusion" in run("xyzzy")[2]
 
 
 def test_figure_has_a_bar_per_model_divided_by_component() -> None:

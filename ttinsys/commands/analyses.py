@@ -89,7 +89,8 @@ def _tables(
     Returns:
         The tables; and for filtered traces a function that explains why a trace has no operation left, else None.
     """
-    from ttinsys.attribution.select import available, select
+    from ttinsys.attribution.availability import available
+    from ttinsys.attribution.select import apply_selection
     from ttinsys.tables.registry import distinct_names, tables_of
 
     paths = captures(paths)
@@ -98,12 +99,12 @@ def _tables(
     opened = [trace for _, trace in each(paths, nsys)]
     names = distinct_names([str(trace.path) for trace in opened])
     tables: dict[str, Tables] = {
-        name: tables_of(select(trace, selection)) for name, trace in zip(names, opened, strict=True)
+        name: tables_of(apply_selection(trace, selection)) for name, trace in zip(names, opened, strict=True)
     }
     if not selection:
         return tables, None
     whole = dict(zip(names, opened, strict=True))
-    return tables, lambda name: available(whole[name], selection)
+    return tables, lambda name: f"{name}: {available(whole[name], selection)}"
 
 
 def _run(
@@ -131,8 +132,8 @@ def _print(
         from ttinsys.figures import draw_figure, save_figure
 
         save_figure(draw_figure(analysis.name, frame), plot)
-    emit(frame.drop("trace", strict=False) if hide_trace else frame, destination, table=analysis.returns,
-         tree=analysis.tree)  # fmt: skip
+    shown = frame.drop("trace", strict=False) if hide_trace else frame
+    emit(shown, destination, table=analysis.returns, tree=analysis.tree, traces=[*result.coverage])
     for name, counts in result.coverage.items():
         filtered_away = why_empty is not None and counts.is_empty()
         note(why_empty(name) if filtered_away and why_empty else f"{name}: {coverage_sentence(counts)}")

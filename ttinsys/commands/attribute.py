@@ -28,12 +28,12 @@ def command(traces: tuple[Path, ...], nsys: str | None, selection: Selection, de
 
     from ttinsys.attribution.attribute import OPS, attribute
     from ttinsys.attribution.coverage import coverage, coverage_sentence
-    from ttinsys.attribution.select import select
+    from ttinsys.attribution.select import apply_selection
     from ttinsys.render import emit
     from ttinsys.tables.registry import distinct_names
 
     # A sweep's folder stands for its captures, so there may be more traces than arguments.
-    opened = [(str(path), attribute(select(trace, selection)).cache()) for path, trace in each(traces, nsys)]
+    opened = [(str(path), attribute(apply_selection(trace, selection)).cache()) for path, trace in each(traces, nsys)]
     names = distinct_names([name for name, _ in opened])
     frames = [frame for _, frame in opened]
     rows = frames

@@ -51,7 +51,7 @@ def command(
 ) -> None:
     """Run `ttinsys cache`."""
     from parsers.ncu import load
-    from ttinsys.attribution.select import select
+    from ttinsys.attribution.select import apply_selection
     from ttinsys.measures.counters import CACHE, counters
     from ttinsys.render import emit
     from ttinsys.tables.registry import tables_of
@@ -62,7 +62,7 @@ def command(
     tables = None
     if trace is not None:
         ((_, opened),) = each((trace,), nsys)
-        tables = tables_of(select(opened, selection))
+        tables = tables_of(apply_selection(opened, selection))
     result = counters(kernels, tables, match=match)
     if plot is not None:
         from ttinsys.figures import draw_figure, save_figure

@@ -18,4 +18,6 @@ class ExitStatus(IntEnum):
     BUG = 70
     """A bug in ttinsys (EX_SOFTWARE of sysexits.h)."""
     INTERRUPTED = 130
-    """Ctrl-C."""
+    """Ctrl-C: 128 and the number of SIGINT, as shells have it."""
+    NOT_READ = 141
+    """Whoever read the output stopped, as `head` does: 128 and the number of SIGPIPE."""

@@ -42,7 +42,7 @@ def command(
     """Run `ttinsys export`."""
     from parsers import TraceError
     from ttinsys.attribution.coverage import coverage, coverage_sentence
-    from ttinsys.attribution.select import select
+    from ttinsys.attribution.select import apply_selection
     from ttinsys.exports import backwards, captured, nothing_to_export
     from ttinsys.render import write_to
     from ttinsys.tables.registry import distinct_names
@@ -53,7 +53,7 @@ def command(
         writer = partial(writer, flows=flows, cut=bool(selection))
     elif flows:
         raise click.UsageError(f"--flows: {to} has no arrows: give --to perfetto")
-    opened = [(path, select(trace, selection)) for path, trace in each(traces, nsys)]
+    opened = [(path, apply_selection(trace, selection)) for path, trace in each(traces, nsys)]
     names = distinct_names([str(path) for path, _ in opened])
     with progress(f"exporting to {to}"):
         captures = [captured(name, trace, module.COLUMNS) for name, (_, trace) in zip(names, opened, strict=True)]
@@ -66,5 +66,5 @@ def command(
         note(f"{capture.name}: {coverage_sentence(counts, filtered=bool(selection))}")
         negative, negative_ns = backwards(capture)
         if negative:
-            taken = f"here they take no time, not {negative_ns} ns"
-            note(f"{capture.name}: {negative:,} operations end before they start: {taken}")
+            exported = f"exported with 0 ns, not {negative_ns} ns"
+            note(f"{capture.name}: {negative:,} operations end before they start: {exported}")

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 @partial(output_options, formats=("table", "json"))
 def command(traces: tuple[Path, ...], nsys: str | None, selection: Selection, destination: Destination) -> None:
     """Run `ttinsys info`."""
-    from ttinsys.attribution.select import select
     from ttinsys.render import emit_text
     from ttinsys.render.overview import OVERVIEW_TEXTS
     from ttinsys.tables.overview import overview
 
-    seen = [overview(select(trace, selection)) for _, trace in each(traces, nsys, announce=False)]
-    emit_text(OVERVIEW_TEXTS[destination.format](seen, destination), destination)
+    # The overview has a note of its own on simulated traces.
+    opened = each(traces, nsys, announce=False)
+    overviews = [overview(trace, selection=selection) for _, trace in opened]
+    emit_text(OVERVIEW_TEXTS[destination.format](overviews, destination), destination)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from fractions import Fraction
 from functools import reduce, wraps
 from os.path import realpath
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ttinsys.attribution.window import Window, parse_window
 from ttinsys.render import FORMATS, PICTURES, SUFFIXES, Destination, OutputError, printable
 
 if TYPE_CHECKING:
@@ -23,40 +22,22 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 
-_UNITS = {"": 1, "ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
 
-
-class Window(click.ParamType):  # type: ignore[type-arg]  # generic only in newer clicks
-    """START/END in time since the capture began; either may be left out. Nanoseconds unless a unit is given."""
+class WindowType(click.ParamType):  # type: ignore[type-arg]  # generic only in newer clicks
+    """START/END, as `ttinsys.attribution.window` reads it."""
 
     name = "START/END"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int | None, int | None]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Window:
         """Two moments in ns, None where left out."""
-        start, slash, end = value.partition("/")
-        if not slash:
-            self.fail(f"{value!r} has no slash: give START/END, such as 1.5s/2s or /300ms", param, ctx)
-        window = (self._moment(start, param, ctx), self._moment(end, param, ctx))
-        if None not in window and window[0] >= window[1]:  # type: ignore[operator]
-            self.fail(f"{value!r} ends no later than it starts", param, ctx)
-        return window
-
-    def _moment(self, text: str, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
-        if not text.strip():
-            return None
-        match = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*(ns|us|ms|s|)\s*", text)
-        if match is None:
-            self.fail(f"{text!r} is not a time: give a number with ns, us, ms or s", param, ctx)
-        moment = round(Fraction(match[1]) * _UNITS[match[2]])
-        if abs(moment) >= 1 << 63:
-            self.fail(f"{text!r} is longer than any capture", param, ctx)
-        return moment
+        try:
+            return parse_window(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def trace_arguments(command: Command) -> Command:
-    """TRACE..., and `--nsys`."""
+    """`TRACE...`, and `--nsys`."""
     return _decorated(
         command,
         click.argument("traces", metavar="TRACE...", nargs=-1, required=True, type=click.Path(path_type=Path)),
@@ -67,21 +48,22 @@ def trace_arguments(command: Command) -> Command:
 
 
 def selection_options(command: Command) -> Command:
-    """Filters, given to the command as one `selection`."""
+    """Filters, which the command gets as one `selection`."""
 
     @wraps(command)
     def wrapped(
         *args: Any,
         domain: tuple[str, ...],
         range_: str | None,
-        time: tuple[int | None, int | None],
+        time: Window,
         device: tuple[int, ...],
         stream: tuple[int, ...],
+        pid: tuple[int, ...],
         **kwargs: Any,
     ) -> Any:
         from ttinsys.attribution.select import Selection
 
-        selection = Selection(domain, range_, *time, devices=device, streams=stream)
+        selection = Selection(domain, range_, *time, devices=device, streams=stream, pids=pid)
         return command(*args, selection=selection, **kwargs)
 
     return _decorated(
@@ -100,7 +82,7 @@ def selection_options(command: Command) -> Command:
         ),
         click.option(
             "--time",
-            type=Window(),
+            type=WindowType(),
             default="/",
             help="Keep GPU work that starts in [START, END), such as 1.5s/2s or /300ms.",
         ),
@@ -110,16 +92,17 @@ def selection_options(command: Command) -> Command:
         click.option(
             "--stream", multiple=True, type=int, metavar="N", help="Keep GPU work of this CUDA stream; repeatable."
         ),
+        click.option("--pid", multiple=True, type=int, metavar="N", help="Keep GPU work of this process; repeatable."),
     )
 
 
 def output_options(command: Command, formats: Sequence[str] = FORMATS) -> Command:
-    """Format and file, given to the command as one `destination`."""
+    """`--format`, `-o`, `--force` and `--rows`, which the command receives as one `destination`."""
 
     @wraps(command)
     def wrapped(*args: Any, format: str | None, output: Path | None, force: bool, rows: int, **kwargs: Any) -> Any:
         chosen = format or _format_of(output, formats)
-        destination = Destination(chosen, output, force, rows)
+        destination = Destination(chosen, output, force, rows, announce=note)
         check(destination)
         return command(*args, destination=destination, **kwargs)
 
@@ -142,11 +125,11 @@ def output_options(command: Command, formats: Sequence[str] = FORMATS) -> Comman
 
 
 def file_options(command: Command) -> Command:
-    """File, given to the command as one `destination`, for what has a form of its own."""
+    """`-o` and `--force`, which the command receives as one `destination`, for formats that no suffix names."""
 
     @wraps(command)
     def wrapped(*args: Any, output: Path | None, force: bool, **kwargs: Any) -> Any:
-        destination = Destination("text", output, force)
+        destination = Destination("text", output, force, announce=note)
         check(destination)
         return command(*args, destination=destination, **kwargs)
 
@@ -159,14 +142,14 @@ _FILE = (
         "--output",
         metavar="FILE",
         type=click.Path(path_type=Path),
-        help="Write to this file instead of standard output.",
+        help="Write to FILE instead of standard output.",
     ),
     click.option("--force", is_flag=True, help="Replace FILE if it exists."),
 )
 
 
 def plot_option(command: Command) -> Command:
-    """`--plot FILE`, given to the command as the destination `plot`, or None; `output_options` go around it."""
+    """`--plot FILE`, which the command receives as the destination `plot`, or None; `output_options` wrap it."""
 
     @wraps(command)
     def wrapped(*args: Any, plot: Path | None, destination: Destination, **kwargs: Any) -> Any:
@@ -177,7 +160,7 @@ def plot_option(command: Command) -> Command:
                 raise click.UsageError(f"--plot {plot}: name a file that ends in .{', .'.join(PICTURES)}")
             if destination.path is not None and realpath(plot) == realpath(destination.path):
                 raise click.UsageError(f"--plot {plot}: -o is the same file: give another name")
-            picture = Destination(suffix, plot, destination.force)
+            picture = Destination(suffix, plot, destination.force, announce=note)
             check(picture)
         return command(*args, plot=picture, destination=destination, **kwargs)
 
@@ -190,7 +173,7 @@ def plot_option(command: Command) -> Command:
 
 
 def check(destination: Destination) -> None:
-    """Turn what is wrong with a destination into a usage error, before any work is done."""
+    """Raise a usage error for a destination that cannot be written, before any work is done."""
     try:
         destination.check()
     except OutputError as error:
@@ -198,7 +181,15 @@ def check(destination: Destination) -> None:
 
 
 def each(paths: Sequence[Path], nsys: str | None, *, announce: bool = True) -> Iterator[tuple[Path, Trace]]:
-    """Open traces one after the other, saying which on a terminal, and first of all whether a machine ran them."""
+    """Open traces one after the other.
+
+    On a terminal, the one that is read is shown.
+
+    Args:
+        paths: what arguments name; see `captures`.
+        nsys: the nsys that exports reports.
+        announce: whether to note of a simulated trace that it is one.
+    """
     import polars as pl
 
     import parsers
@@ -218,10 +209,13 @@ def each(paths: Sequence[Path], nsys: str | None, *, announce: bool = True) -> I
 
 
 def captures(paths: Sequence[Path]) -> list[Path]:
-    """The traces that arguments name: a sweep's folder stands for its captures."""
+    """The traces that arguments name: a folder stands for the traces in it, that of a sweep for its captures."""
+    from parsers.folder import traces_in
     from ttinsys.tables.sweeps import captures_of, is_sweep
 
-    return [capture for path in paths for capture in (captures_of(path) if is_sweep(path) else [path])]
+    return [
+        capture for path in paths for capture in (captures_of(path) if is_sweep(path) else traces_in(path) or [path])
+    ]
 
 
 def collected(plans: Sequence[pl.LazyFrame]) -> list[pl.DataFrame]:
@@ -262,11 +256,18 @@ def _paragraph(block: str) -> str:
 
 
 def _format_of(output: Path | None, formats: Sequence[str]) -> str:
+    """The format that the suffix of a file names, among those of a command; the first without a suffix."""
     suffix = output.suffix.removeprefix(".").lower() if output else ""
-    suffix = SUFFIXES.get(suffix, suffix)
-    if suffix in FORMATS and suffix not in formats:
-        raise click.UsageError(f"{output}: there is no {suffix} of this: give --format {'|'.join(formats)}")
-    return suffix if suffix in formats else formats[0]
+    if not suffix:
+        return formats[0]
+    named = SUFFIXES.get(suffix, suffix)
+    if named in formats:
+        return named
+    if named in FORMATS:
+        raise click.UsageError(f"{output}: there is no {named} of this: give --format {'|'.join(formats)}")
+    suffixes = {name: suffix for suffix, name in SUFFIXES.items()}
+    known = ", ".join(f".{suffixes.get(name, name)}" for name in formats)
+    raise click.UsageError(f"{output}: .{suffix} names no format: end the name in {known}, or give --format")
 
 
 def _decorated(command: Command, *decorators: Callable[[Command], Command]) -> Command:

@@ -8,7 +8,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "How do attention and sequence lengths behave": ("attention", "lengths", "phases"),
     "How close to the limits of the hardware": ("roofline", "cache"),
     "What did a change do": ("diff", "speedup"),
-    "How does time grow with size, and how do models compare": ("scaling", "pareto", "taxonomy"),
+    "How does time grow with size, and how do models compare": ("scaling", "model", "pareto", "taxonomy"),
     "Everything on one page": ("report", "reproduce"),
 }
 """Commands under each heading, in the order of the list."""

@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 @partial(output_options, formats=("html",))
 def command(traces: tuple[Path, ...], nsys: str | None, selection: Selection, destination: Destination) -> None:
     """Run `ttinsys report`."""
-    from ttinsys.attribution.select import select
+    from ttinsys.attribution.select import apply_selection
     from ttinsys.figures.style import trace_labels
     from ttinsys.pages.report import report_page
     from ttinsys.render import emit_text
     from ttinsys.tables.registry import distinct_names
 
-    opened = [(str(path), select(trace, selection)) for path, trace in each(traces, nsys)]
+    opened = [(str(path), apply_selection(trace, selection)) for path, trace in each(traces, nsys)]
     # Pages are passed on: they show the names of traces, not their folders on this machine.
     names = distinct_names(trace_labels([name for name, _ in opened]))
     with progress("reading") as say:

@@ -38,7 +38,7 @@ def command(
     """Run `ttinsys stats`."""
     import polars as pl
 
-    from ttinsys.attribution.select import select
+    from ttinsys.attribution.select import apply_selection
     from ttinsys.render import emit_text
     from ttinsys.render.nsys import NSYS_TEXTS
     from ttinsys.stats import stats_report
@@ -47,7 +47,7 @@ def command(
     frames = []
     for path, trace in each(traces, nsys):
         missing = report.missing(trace)
-        frame = None if missing else report.build(select(trace, selection))
+        frame = None if missing else report.build(apply_selection(trace, selection))
         if frame is None or frame.is_empty():
             note(f"{path}: {name} has nothing to say: {missing or 'no row is left after the filters'}")
             continue

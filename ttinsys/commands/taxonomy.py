@@ -1,9 +1,10 @@
-"""Describe models as published: kind, parameters, levels of attention, channels and widths.
+"""Describe models as published: architecture, parameters, levels of attention, channels and widths.
 
 ttinsys taxonomy muse imagen
 ttinsys taxonomy stable-diffusion imagen --plot parameters.svg
 
-MODEL is a name that `python -m annotate.run --list` prints; without one, all models are listed. No trace is read.
+MODEL is a name that `python -m annotate.run --list` prints; without one, the table has all models.
+Everything is as published: no trace is read.
 """
 
 from __future__ import annotations
@@ -24,13 +25,12 @@ if TYPE_CHECKING:
 @plot_option
 def command(models: tuple[str, ...], destination: Destination, plot: Destination | None) -> None:
     """Run `ttinsys taxonomy`."""
-    from ttinsys.published.sheets import MODELS
+    from ttinsys.published.sheets import unknown_model
     from ttinsys.published.taxonomy import TAXONOMY, taxonomy
     from ttinsys.render import emit
 
-    unknown = [name for name in models if name not in MODELS]
-    if unknown:
-        raise click.UsageError(f"no model {', '.join(unknown)}: there are {', '.join(MODELS)}")
+    if (error := unknown_model(models)) is not None:
+        raise click.UsageError(error)
     result = taxonomy(models)
     if plot is not None:
         from ttinsys.figures import draw_figure, save_figure

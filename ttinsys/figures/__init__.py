@@ -1,7 +1,7 @@
-"""Pictures: one file per analysis draws its table, and this one writes what was drawn.
+"""Figures: one file per analysis draws its table, `default` draws any other, and this one writes what was drawn.
 
     frame = find("breakdown").run(trace).collect()
-    save(draw("breakdown", frame), Destination("svg", Path("breakdown.svg")))
+    save_figure(draw_figure("breakdown", frame), Destination("svg", Path("breakdown.svg")))
 
 A figure is a pure function from the table of the analysis of its name to an Altair chart.
 """
@@ -20,35 +20,46 @@ if TYPE_CHECKING:
     import altair as alt
     import polars as pl
 
+    from parsers.schema import Table
+
 SCALE = 2
-"""Pixels of a PNG per pixel of the page, for print."""
+"""Pixels of a PNG per pixel of the figure, for print."""
 
 
 def figure_names() -> list[str]:
-    """Names of the analyses that have a figure."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "style")
+    """Names of the analyses that have a figure of their own."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _SHARED)
 
 
-def draw_figure(name: str, frame: pl.DataFrame) -> alt.TopLevelMixin:
-    """The figure of an analysis.
+_SHARED = ("default", "style")
+"""Modules of this folder that are of no single analysis."""
+
+
+def draw_figure(name: str, frame: pl.DataFrame, table: Table | None = None) -> alt.TopLevelMixin:
+    """The figure of an analysis: its own, or bars where it has none.
 
     Args:
         name: of the analysis.
-        frame: its table.
+        frame: its rows.
+        table: the declaration of its columns, from which bars take units and meanings.
 
     Raises:
-        NothingToDraw: the table has no row that could be drawn.
+        NothingToDraw: there is nothing that the figure could show.
     """
     from ttinsys.figures.style import NothingToDraw
 
     if frame.is_empty():
         raise NothingToDraw(f"--plot: {name} has no row to draw")
+    if name not in figure_names():
+        from ttinsys.figures.default import default_figure
+
+        return default_figure(name, frame, table)
     drawn: alt.TopLevelMixin = import_module(f"{__name__}.{name}").draw(frame)
     return drawn
 
 
 def svg(chart: alt.TopLevelMixin) -> str:
-    """A chart as SVG; its marks carry what they show in `aria-label`."""
+    """A chart as SVG; the `aria-label` of a mark says what it shows."""
     import vl_convert
 
     text: str = vl_convert.vegalite_to_svg(specification(chart))
@@ -56,7 +67,7 @@ def svg(chart: alt.TopLevelMixin) -> str:
 
 
 def specification(chart: alt.TopLevelMixin) -> dict[str, Any]:
-    """A chart as Vega-Lite, data included: what comes from a trace in it can be drawn, whoever wrote it."""
+    """A chart as Vega-Lite, data included, without what names and numbers of a trace could break."""
     import altair as alt
 
     with alt.data_transformers.enable("default", max_rows=None):
@@ -65,7 +76,7 @@ def specification(chart: alt.TopLevelMixin) -> dict[str, Any]:
 
 
 def _drawable(value: Any) -> Any:
-    """The same without what ends the program that draws: characters that XML has none of, NaN, and long sorts."""
+    """The value without what makes the renderer fail: characters that XML cannot hold, NaN, and long sorts."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, float) and not math.isfinite(value):
@@ -76,21 +87,21 @@ def _drawable(value: Any) -> Any:
         return value
     order = value.get("sort")
     if isinstance(order, list) and len(order) > _SORTED:
-        # Vega-Lite writes a conditional within a conditional for each value of a sort; a domain it takes as it is.
+        # Vega-Lite nests one conditional per value of a sort; a domain costs nothing.
         value = {**value, "sort": None, "scale": {"domain": order, **value.get("scale", {})}}
     return {key: _drawable(each) for key, each in value.items()}
 
 
 _SORTED = 100
-"""Values up to which a sort is written as one."""
+"""Most values of a sort that stays a sort."""
 
 
 def save_figure(chart: alt.TopLevelMixin, destination: Destination) -> None:
     """Write a chart whole, or not at all.
 
     Args:
-        chart: what `draw` returns.
-        destination: where to; its format is one of `ttinsys.render.PICTURES`.
+        chart: a figure, as `draw_figure` returns it.
+        destination: where to write; its format is one of `ttinsys.render.PICTURES`.
 
     Raises:
         OutputError: it could not be written.
@@ -115,7 +126,7 @@ def _page(drawn: dict[str, Any]) -> str:
     """An interactive chart as one page that needs no network."""
     import vl_convert
 
-    # Names come from strangers: nothing in them may end the script. The bundler undoes escapes, so it never sees them.
+    # Names come from strangers: nothing in them may end the script. The bundler undoes escapes, so it gets no names.
     spec = json.dumps(drawn).replace("<", "\\u003c")
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>ttinsys</title></head>\n'

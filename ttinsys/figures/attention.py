@@ -1,4 +1,4 @@
-"""Bars: where the time of each role of attention goes, beside its FLOPs."""
+"""Bars of the time of each role of attention, by part, beside bars of its FLOPs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FLOPS = ("core", "projections")
 
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
-    """Two panels that share their rows: time by part on the left, FLOPs of core and projections on the right.
+    """Draw two panels that share their rows: time by part on the left, FLOPs of core and projections on the right.
 
     Args:
         frame: `ATTENTION`, of one or several traces.
@@ -33,7 +33,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     times = _long(data, {name.removesuffix("_ns"): pl.col(name) / 1e6 for name in TIMES})
     flops = _long(data, {name: pl.col(f"{name}_flops") / 1e12 for name in _FLOPS})
     height = max(60, min(2 * HEIGHT, 28 * len(rows)))
-    left = _panel(times, rows, "GPU time, durations added up (ms)", "ms", height, labelled=True)
+    left = _panel(times, rows, "GPU time, sum of durations (ms)", "ms", height, labelled=True)
     right = _panel(flops, rows, "FLOPs (TFLOP)", "TFLOP", height, labelled=False)
     title = alt.TitleParams(
         "Attention by role: time and FLOPs", subtitle="rearrange: copies around the attention that serve it alone"
@@ -42,7 +42,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
 
 
 def _row(frame: pl.DataFrame) -> pl.Expr:
-    """What a row is called: its trace, where there are several, its component and its role."""
+    """Label of a row: its trace, where there are several, its component and its role."""
     words = [pl.col("component").fill_null("(pipeline)"), pl.col("role").str.strip_suffix("_attention")]
     if "trace" in frame.columns and frame["trace"].n_unique() > 1:
         words.insert(0, pl.lit(short_traces(frame["trace"])))
@@ -50,7 +50,7 @@ def _row(frame: pl.DataFrame) -> pl.Expr:
 
 
 def _long(data: pl.DataFrame, values: dict[str, pl.Expr]) -> pl.DataFrame:
-    """One row per bar's segment: `row`, `part`, `value`, and the `whole` of its bar."""
+    """One row per segment of a bar: `row`, `part`, `value`, and the sum of its bar as `whole`."""
     order = list(_COLOURS)
     return (
         data.select("row", *(value.fill_null(0).alias(name) for name, value in values.items()))

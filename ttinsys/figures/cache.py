@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 import polars as pl
 
@@ -9,39 +11,51 @@ from ttinsys.figures.style import WIDTH, NothingToDraw, colours, configured
 from ttinsys.measures.sums import weighted
 
 _SHOWN = 8
-"""Kinds of kernels that there is room for: those that take the most time."""
+"""Most operators that are drawn: those that take the most time."""
 
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
-    """One panel for each cache, one group of bars for each operator, one bar for each attention role in it.
+    """Draw a panel per cache, with a group of bars per operator and a bar per role of attention.
 
     Args:
-        frame: `CACHE`. Roles that are not attention's are drawn where no attention was profiled.
+        frame: `CACHE`. Other roles are drawn where no attention was profiled.
     """
-    told = frame.filter(pl.col("l1_hit_ratio").is_not_null() | pl.col("l2_hit_ratio").is_not_null())
-    attention = told.filter(pl.col("role").str.ends_with("_attention"))
-    chosen = told if attention.is_empty() else attention
+    measured = frame.filter(pl.col("l1_hit_ratio").is_not_null() | pl.col("l2_hit_ratio").is_not_null())
+    attention = measured.filter(pl.col("role").str.ends_with("_attention"))
+    chosen = measured if attention.is_empty() else attention
     if chosen.is_empty():
         raise NothingToDraw("--plot: cache has no hit rate to draw")
-    data = (
-        chosen.with_columns(pl.col("role").fill_null("(unknown)"))
+    data = _rates(chosen)
+    slowest = data.group_by("operator").agg(pl.col("sum_ns").sum()).sort("sum_ns", descending=True)["operator"]
+    order = slowest.head(_SHOWN).to_list()
+    panels = data.filter(pl.col("operator").is_in(order)).unpivot(
+        ["L1", "L2"], index=["operator", "role", "instances"], variable_name="cache", value_name="percent"
+    )
+    title = alt.TitleParams(
+        "Hit rates of the caches by kind of kernel",
+        subtitle="Nsight Compute, mean over kernels weighted by their duration",
+    )
+    bars = _bars(panels, order).properties(width=WIDTH // 2, height=220)
+    return configured(bars.facet(column=alt.Column("cache:N", title=None)).properties(title=title))
+
+
+def _rates(kernels: pl.DataFrame) -> pl.DataFrame:
+    """Hit rates in percent of both caches by operator and role, with `instances` and `sum_ns`."""
+    caches = (("l1", "L1"), ("l2", "L2"))
+    return (
+        kernels.with_columns(pl.col("role").fill_null("(unknown)"))
         .group_by("operator", "role", maintain_order=True)
         .agg(
-            *(
-                (100 * weighted(f"{cache}_hit_ratio", "sum_ns")).alias(heading)
-                for cache, heading in (("l1", "L1"), ("l2", "L2"))
-            ),
+            *((100 * weighted(f"{cache}_hit_ratio", "sum_ns")).alias(heading) for cache, heading in caches),
             pl.col("instances", "sum_ns").sum(),
         )
     )
-    slowest = data.group_by("operator").agg(pl.col("sum_ns").sum()).sort("sum_ns", descending=True)["operator"]
-    order = slowest.head(_SHOWN).to_list()
-    data = data.filter(pl.col("operator").is_in(order)).unpivot(
-        ["L1", "L2"], index=["operator", "role", "instances"], variable_name="cache", value_name="percent"
-    )
+
+
+def _bars(data: pl.DataFrame, operators: list[str]) -> Any:
     roles = data["role"].unique(maintain_order=True).sort().to_list()
     encoded = alt.Chart(data.drop_nulls("percent")).encode(
-        x=alt.X("operator:N", sort=order, title=None, axis=alt.Axis(labelAngle=-30)),
+        x=alt.X("operator:N", sort=operators, title=None, axis=alt.Axis(labelAngle=-30)),
         xOffset=alt.XOffset("role:N", sort=roles),
         y=alt.Y("percent:Q", title="sectors hit (%)", scale=alt.Scale(domain=[0, 100])),
     )
@@ -56,14 +70,4 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         ],
     )
     numbers = encoded.mark_text(dy=-5, fontSize=9, color="#333").encode(text=alt.Text("percent:Q", format=".0f"))
-    return configured(
-        alt.layer(bars, numbers)
-        .properties(width=WIDTH // 2, height=220)
-        .facet(column=alt.Column("cache:N", title=None))
-        .properties(
-            title=alt.TitleParams(
-                "Hit rates of the caches by kind of kernel",
-                subtitle="Nsight Compute, mean over kernels weighted by their duration",
-            )
-        )
-    )
+    return alt.layer(bars, numbers)

@@ -1,27 +1,31 @@
-"""Diverging bars: where the time between two traces was saved, and where it was lost."""
+"""Bars to both sides: what takes less time than in the baseline, and what takes more."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 import altair as alt
 import polars as pl
 
 from ttinsys.comparison.alignment import TOTAL
-from ttinsys.figures.style import WIDTH, NothingToDraw, colours, configured, milliseconds, short_traces
+from ttinsys.figures.style import (
+    WIDTH,
+    NothingToDraw,
+    colours,
+    configured,
+    milliseconds,
+    numbers_at_bars,
+    short_traces,
+)
 from ttinsys.render.grid import brief
 
 _BARS = 20
-"""Bars of all traces together; the rest of each is one more."""
+"""Bars of all traces together; the rest of each trace is one bar more."""
 _LABEL = 64
 """Characters of a name on the axis."""
 _REST = "(others)"
-_SIDES: tuple[tuple[str, Literal["left", "right"], int], ...] = (("<", "right", -3), (">=", "left", 3))
-"""Where a number stands beside its bar."""
 
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
-    """Bars of the greatest differences of each trace, coloured by role where there are roles.
+    """Draw the greatest differences of each trace as bars, coloured by role where there are roles.
 
     Args:
         frame: `DIFF`; of several `by`, the first is drawn.
@@ -38,7 +42,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         "trace", "key", "change", "before_ns", "after_ns", "delta_ns", pl.col(family or "change").alias("colour")
     ).with_columns(pl.col("colour").fill_null("(none)"), pl.int_range(pl.len()).over("trace").alias("rank"))
     kept = max(_BARS // len(traces), 4)
-    # What there is no room for is one bar, so that the bars add up to the whole difference.
+    # All others are one bar, so that the bars add up to the whole difference.
     rest = data.filter(pl.col("rank") >= kept).group_by("trace", maintain_order=True).agg(
         pl.format("({} others)", pl.len()).alias("key"), pl.lit("").alias("change"), pl.lit(_REST).alias("colour"),
         pl.col("before_ns", "after_ns", "delta_ns").sum(), pl.lit(kept, pl.Int64).alias("rank"),
@@ -46,6 +50,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     data = pl.concat([data.filter(pl.col("rank") < kept), rest], how="diagonal_relaxed").with_columns(
         _labels(by), *map(milliseconds, ("before_ns", "after_ns", "delta_ns"))
     )
+    data = data.with_columns(_signed(data["delta_ms"], 2).alias("shown"), _signed(data["delta_ms"], 3).alias("exact"))
     order = data.group_by("colour").agg(pl.col("delta_ns").abs().sum()).sort("delta_ns", "colour", descending=True)
     charts = [_of_trace(data.filter(pl.col("trace") == name), order["colour"].to_list(), scale) for name in traces]
     wholes = frame.filter(pl.col("by") == TOTAL).select("before_ns", "after_ns", "unfair").iter_rows()
@@ -61,10 +66,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
 
 
 def _labels(by: str) -> pl.Expr:
-    """Names short enough for an axis, told apart by their rank where they are the same.
-
-    The end tells layers apart, the beginning kernels.
-    """
+    """Names short enough for an axis: layers by their end, kernels by their beginning, equal ones with their rank."""
     key = pl.col("key")
     named = by == "kernel"
     if named:
@@ -75,8 +77,13 @@ def _labels(by: str) -> pl.Expr:
     return pl.when(again).then(cut + pl.format(" #{}", pl.col("rank") + 1)).otherwise(cut).alias("label")
 
 
+def _signed(values: pl.Series, digits: int) -> pl.Series:
+    """Differences as text: Vega, too, would write -0.00 for a small one."""
+    return pl.Series([f"{value:+z,.{digits}f}" for value in values], dtype=pl.String)
+
+
 def _subtitle(before: int, after: int, unfair: str | None) -> list[str]:
-    whole = f"all: {before / 1e6:,.2f} ms before, {after / 1e6:,.2f} ms after, {(after - before) / 1e6:+,.2f} ms"
+    whole = f"all: {before / 1e6:z,.2f} ms before, {after / 1e6:z,.2f} ms after, {(after - before) / 1e6:+z,.2f} ms"
     return [whole, *([f"not a fair comparison: {unfair}"] if unfair else [])]
 
 
@@ -90,7 +97,7 @@ def _of_trace(data: pl.DataFrame, families: list[str], column: str) -> alt.Layer
             alt.Tooltip("change:N"),
             alt.Tooltip("before_ms:Q", title="before, ms", format=",.3f"),
             alt.Tooltip("after_ms:Q", title="after, ms", format=",.3f"),
-            alt.Tooltip("delta_ms:Q", title="difference, ms", format="+,.3f"),
+            alt.Tooltip("exact:N", title="difference, ms"),
         ],
     )
     uncertain = alt.FieldOneOfPredicate(field="change", oneOf=["noise"])
@@ -98,11 +105,6 @@ def _of_trace(data: pl.DataFrame, families: list[str], column: str) -> alt.Layer
         color=alt.Color("colour:N", scale=colours(column, families), sort=families, title=column),
         opacity=alt.condition(uncertain, alt.value(0.35), alt.value(1.0)),
     )
-    numbers = [
-        bars.transform_filter(f"datum.delta_ms {sign} 0")
-        .mark_text(align=align, dx=dx, fontSize=10, color="#333")
-        .encode(text=alt.Text("delta_ms:Q", format="+,.2f"))
-        for sign, align, dx in _SIDES
-    ]
+    numbers = numbers_at_bars(bars, "delta_ms", alt.Text("shown:N"))
     zero = alt.Chart(pl.DataFrame({"at": [0]})).mark_rule(color="#555").encode(x="at:Q")
     return alt.layer(coloured, *numbers, zero).properties(width=WIDTH, height=alt.Step(17))

@@ -1,6 +1,8 @@
-"""Stacked bars: what each step, component or device spends its time on, busy or idle and why."""
+"""Stacked bars of the time of each step, component or device: busy, or idle and why."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import altair as alt
 import polars as pl
@@ -16,7 +18,7 @@ GAP_COLOURS = {
     "latency": "#807d70",
     "unknown": "#252525",
 }
-"""Colour of each kind of time; what the GPU works is pale, so that its idle time stands out."""
+"""Colour of each kind of time; busy time is pale, so that idle time stands out."""
 
 _MEANING = {
     "busy": "busy",
@@ -29,7 +31,7 @@ _MEANING = {
 
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
-    """A bar per step along the run where steps were asked for; else one per component, or device.
+    """Draw a bar per step where the table has steps; else one per component, or one per device.
 
     Args:
         frame: `GAPS`, of one trace or several.
@@ -37,68 +39,76 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     if frame["span_ns"].sum() == 0:
         raise NothingToDraw("--plot: gaps has no time to draw")
     stepped = frame["step"].null_count() < frame.height
-    idle = 100 * frame.select(pl.col("idle_ns").sum() / pl.col("span_ns").sum()).item()
-    outside = frame.filter(pl.col("step").is_null() & stepped).select(pl.col("span_ns").sum() / 1e6).item()
-    subtitle = f"{idle:.1f}% of the time from first to last operation is idle"
-    if outside:
-        subtitle += f"; {outside:,.1f} ms outside steps are not drawn"
     data = _long(frame.drop_nulls("step") if stepped else frame)
-    present = [kind for kind in GAP_COLOURS if kind in data["kind"].unique().to_list()]
-    colour = alt.Color(
-        "meaning:N",
-        sort=[_MEANING[kind] for kind in present],
-        scale=alt.Scale(domain=[_MEANING[kind] for kind in present], range=[GAP_COLOURS[kind] for kind in present]),
-        legend=alt.Legend(title=None, orient="top", columns=3),
+    what = _bar_kind(frame, stepped=stepped)
+    title = alt.TitleParams(f"Busy and idle GPU time by {what}", subtitle=_subtitle(frame, stepped=stepped))
+    encoded = alt.Chart(data).encode(
+        color=_colour(data),
+        order=alt.Order("rank:Q"),
+        tooltip=[
+            alt.Tooltip("group:N", title="trace and device"),
+            alt.Tooltip("label:N", title=what),
+            alt.Tooltip("meaning:N", title="time"),
+            alt.Tooltip("ms:Q", format=",.3f"),
+            alt.Tooltip("percent:Q", title="% of the bar", format=".1f"),
+        ],
     )
-    what = _what(frame, stepped=stepped)
-    tooltip = [
-        alt.Tooltip("group:N", title="trace and device"),
-        alt.Tooltip("label:N", title=what),
-        alt.Tooltip("meaning:N", title="time"),
-        alt.Tooltip("ms:Q", format=",.3f"),
-        alt.Tooltip("percent:Q", title="% of the bar", format=".1f"),
-    ]
-    bars = alt.Chart(data)
-    order = alt.Order("rank:Q")
-    title = alt.TitleParams(f"Busy and idle GPU time by {what}", subtitle=subtitle)
-    time = "time (ms)"
-    if stepped:
-        groups = data["group"].unique(maintain_order=True).to_list()
-        count = data["position"].max()
-        every = max(1, -(-int(count) // 20)) if isinstance(count, int) else 1
-        x = alt.X(
-            "position:O",
-            title="step, in the order of their first operations",
-            axis=alt.Axis(labelAngle=0, labelExpr=f"datum.value % {every} == 0 ? datum.value : ''", ticks=False),
-        )
-        chart = bars.mark_bar().encode(x=x, y=alt.Y("ms:Q", title=time), color=colour, order=order, tooltip=tooltip)
-        chart = chart.properties(width=WIDTH, height=HEIGHT if len(groups) == 1 else HEIGHT // 2)
-        if len(groups) > 1:
-            return configured(chart.facet(row=alt.Row("group:N", sort=groups, title=None)).properties(title=title))
-        return configured(chart.properties(title=title))
+    return configured((_along_steps(encoded, data) if stepped else _rows(encoded, data)).properties(title=title))
+
+
+def _along_steps(encoded: alt.Chart, data: pl.DataFrame) -> Any:
+    """Upright bars in the order of the steps; each trace and device has its own panel."""
+    groups = data["group"].unique(maintain_order=True).to_list()
+    count = data["position"].max()
+    every = max(1, -(-int(count) // 20)) if isinstance(count, int) else 1
+    x = alt.X(
+        "position:O",
+        title="step, in the order of their first operations",
+        axis=alt.Axis(labelAngle=0, labelExpr=f"datum.value % {every} == 0 ? datum.value : ''", ticks=False),
+    )
+    bars = encoded.mark_bar().encode(x=x, y=alt.Y("ms:Q", title="time (ms)"))
+    bars = bars.properties(width=WIDTH, height=HEIGHT if len(groups) == 1 else HEIGHT // 2)
+    return bars if len(groups) == 1 else bars.facet(row=alt.Row("group:N", sort=groups, title=None))
+
+
+def _rows(encoded: alt.Chart, data: pl.DataFrame) -> Any:
+    """Bars below each other."""
     rows = data["row"].unique(maintain_order=True).to_list()
-    chart = bars.mark_bar(stroke="white", strokeWidth=0.5).encode(
-        y=alt.Y("row:N", sort=rows, title=None, axis=alt.Axis(labelLimit=420)),
-        x=alt.X("ms:Q", title=time),
-        color=colour,
-        order=order,
-        tooltip=tooltip,
-    )
-    return configured(chart.properties(width=WIDTH, height=max(60, min(_TALLEST, 34 * len(rows))), title=title))
+    y = alt.Y("row:N", sort=rows, title=None, axis=alt.Axis(labelLimit=420))
+    bars = encoded.mark_bar(stroke="white", strokeWidth=0.5).encode(y=y, x=alt.X("ms:Q", title="time (ms)"))
+    return bars.properties(width=WIDTH, height=max(60, min(_TALLEST, 34 * len(rows))))
 
 
 _TALLEST = 4000
-"""Height of a picture at most, in pixels."""
+"""Greatest height of a picture, in pixels."""
 
 
-def _what(frame: pl.DataFrame, *, stepped: bool) -> str:
+def _colour(data: pl.DataFrame) -> alt.Color:
+    present = [kind for kind in GAP_COLOURS if kind in data["kind"].unique().to_list()]
+    meanings = [_MEANING[kind] for kind in present]
+    return alt.Color(
+        "meaning:N",
+        sort=meanings,
+        scale=alt.Scale(domain=meanings, range=[GAP_COLOURS[kind] for kind in present]),
+        legend=alt.Legend(title=None, orient="top", columns=3),
+    )
+
+
+def _subtitle(frame: pl.DataFrame, *, stepped: bool) -> str:
+    idle = 100 * frame.select(pl.col("idle_ns").sum() / pl.col("span_ns").sum()).item()
+    outside = frame.filter(pl.col("step").is_null() & stepped).select(pl.col("span_ns").sum() / 1e6).item()
+    sentence = f"{idle:z.1f}% of the time from first to last operation is idle"
+    return f"{sentence}; {outside:z,.1f} ms outside steps are not drawn" if outside else sentence
+
+
+def _bar_kind(frame: pl.DataFrame, *, stepped: bool) -> str:
     if stepped:
         return "step"
     return "component" if frame["component"].null_count() < frame.height else "device"
 
 
 def _long(frame: pl.DataFrame) -> pl.DataFrame:
-    """A row per bar and kind of time that it has."""
+    """One row per bar and kind of time in it."""
     trace = frame["trace"] if "trace" in frame.columns else pl.Series([None] * frame.height, dtype=pl.String)
     device = pl.format("GPU {}", "device")
     several = frame["device"].n_unique() > 1

@@ -1,4 +1,4 @@
-"""Bars: the kernels that take most GPU time."""
+"""Bars of the kernels that take most GPU time."""
 
 from __future__ import annotations
 
@@ -9,28 +9,30 @@ import polars as pl
 
 from ttinsys.figures.style import WIDTH, NothingToDraw, Picture, colours, configured, milliseconds, picture_per_trace
 from ttinsys.render import printable
-from ttinsys.render.grid import brief, ellipsized
+from ttinsys.render.grid import brief
+from ttinsys.render.names import ellipsized
 from ttinsys.tables.registry import distinct_names
 
 _MOST = 25
+"""Bars of a picture; all other kernels are one bar more."""
 _BAR = 18
-"""Height of a bar and of what is between two, in pixels."""
+"""Height of a bar and the gap below it, in pixels."""
 _LONGEST = 54
-"""Characters of a name that stands at a bar."""
+"""Characters of the name beside a bar."""
 
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
-    """A bar per kernel, the longest sum first, and one for all the others.
+    """Draw a bar per kernel, the longest sum first, and one for all the others.
 
     Args:
-        frame: `KERNELS_BY_NAME`; of several traces, each has its own picture.
+        frame: `KERNELS_BY_NAME`; each of several traces has its own picture.
     """
     timed = frame.filter(pl.col("sum_ns") > 0)
     if timed.is_empty():
         raise NothingToDraw("--plot: kernels has no GPU time to draw")
     ranked = timed.group_by("operator").agg(pl.col("sum_ns").sum()).sort("sum_ns", "operator", descending=[True, False])
     operators = [*ranked["operator"].to_list(), *([_REST] if timed.height > _MOST else [])]
-    title = alt.TitleParams("GPU time by kernel", subtitle="durations added up; numbers: % of all GPU time")
+    title = alt.TitleParams("GPU time by kernel", subtitle="sum of durations; numbers: % of all GPU time")
     return configured(picture_per_trace(timed, lambda part: _bars(part, operators), title))
 
 
@@ -52,7 +54,7 @@ def _bars(kernels: pl.DataFrame, operators: list[str]) -> Picture:
         data = pl.concat([data, sums.cast(dict(data.schema))])  # type: ignore[arg-type]
     data = data.with_columns(milliseconds("sum_ns"), (pl.col("share") * 100).alias("percent"))
     y = alt.Y("kernel:N", sort=data["kernel"].to_list(), title=None, axis=alt.Axis(labelLimit=400, labelFontSize=10))
-    x = alt.X("sum_ms:Q", title="GPU time, durations added up (ms)")
+    x = alt.X("sum_ms:Q", title="GPU time, sum of durations (ms)")
     bars = (
         alt.Chart(data)
         .mark_bar()

@@ -1,4 +1,4 @@
-"""An icicle: the tree of layers, each as wide as its GPU time, below the layer around it."""
+"""An icicle: the tree of layers, each as wide as its GPU time, below the layer that contains it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import polars as pl
 
 from ttinsys.figures.style import WIDTH, NothingToDraw, Picture, colours, configured, picture_per_trace
 from ttinsys.render import printable
-from ttinsys.render.grid import ellipsized
+from ttinsys.render.names import ellipsized
 
 _MOST = 199
-"""Layers drawn at most; what is left out below each, and at the top, is one box more."""
+"""Most layers that are drawn; those left out below each layer, and at the top, are one box more."""
 _LEVEL = 24
 """Height of a level, in pixels."""
 _CHARACTER = 7
 """Width of a character, in pixels."""
 _LEGIBLE = 3
-"""Characters that a label has at least."""
+"""Least number of characters of a label."""
 _NONE = "(no role)"
 
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
-    """Boxes under boxes; of several traces, one icicle each, of one scale.
+    """Draw boxes under boxes; each of several traces has its own icicle, all with one scale.
 
     Args:
         frame: `LAYERS`, whole or to some depth.
@@ -38,7 +38,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
 
     title = alt.TitleParams(
         "GPU time by layer",
-        subtitle="width: time of what was launched inside, durations added up; …: smaller layers together",
+        subtitle="width: sum of durations of what was launched inside; …: smaller layers together",
     )
     return configured(picture_per_trace(frame, icicle, title))
 
@@ -48,24 +48,24 @@ def _of_trace(frame: pl.DataFrame) -> pl.Expr:
 
 
 def _roles(frame: pl.DataFrame) -> list[str]:
-    """Roles in the order of their own time, the longest first, and last what has none."""
+    """Roles by their self time, the longest first; last, that of layers without a role."""
     ranked = frame.group_by(pl.col("role").fill_null(_NONE)).agg(pl.col("self_ns").sum()).sort("self_ns", "role")
     return [role for role in ranked["role"].reverse() if role != _NONE] + [_NONE]
 
 
 def _boxes(layers: pl.DataFrame, widest: int) -> pl.DataFrame:
-    """The boxes of one trace: the widest layers, and under each one for all that it has besides.
+    """The boxes of one trace: the widest layers, and under each a box for all smaller ones together.
 
-    Siblings stand next to each other in the order of the table, the longest first; to their right is left free what
-    the layer around them launched itself.
+    Siblings stand next to each other in the order of the table, the longest first. The space to their right is the
+    self time of the layer that contains them.
     """
     listed = layers.filter(pl.col("total_ns") > 0).with_row_index("row")
-    # Less than a pixel cannot be seen. Those kept have all that is around them: that is no shorter, and comes first.
+    # Less than a pixel cannot be seen. A layer that contains a kept one is no shorter and comes first: it is kept, too.
     visible = listed.filter(pl.col("total_ns") * WIDTH >= widest).sort("total_ns", "row", descending=[True, False])
     kept = {*visible.head(_MOST)["row"]}
     boxes: list[tuple[int, int, int, str, str, str]] = []
-    free: list[int] = [0]  # by depth, where the next box begins
-    rest: dict[int, tuple[int, int]] = {}  # by depth, time and number of what is left out there
+    free: list[int] = [0]  # by depth: where the next box begins
+    rest: dict[int, tuple[int, int]] = {}  # by depth: time and number of the layers that are left out
     left_out: int | None = None
     columns = ("row", "depth", "total_ns", "name", "path", "role")
     for row, depth, total, name, path, role in [*listed.select(columns).iter_rows(), _END]:
@@ -89,11 +89,11 @@ def _boxes(layers: pl.DataFrame, widest: int) -> pl.DataFrame:
 
 
 _END = (-1, -1, 0, "", "", "")
-"""Comes after all layers, and closes them."""
+"""A row after all layers, which closes them."""
 
 
 def _icicle(boxes: pl.DataFrame, scale: alt.Scale, roles: list[str]) -> Picture:
-    """Rectangles, with their names where there is room."""
+    """Rectangles, with their names where these have room."""
     domain = scale.to_dict()["domain"][1]
     room = (pl.col("ms") / domain * WIDTH / _CHARACTER).cast(pl.Int64)
     labels = [
@@ -114,7 +114,7 @@ def _icicle(boxes: pl.DataFrame, scale: alt.Scale, roles: list[str]) -> Picture:
         .mark_rect(stroke="white", strokeWidth=0.7)
         .encode(
             x=alt.X(
-                "from:Q", scale=scale, title="GPU time, durations added up (ms)", axis=alt.Axis(grid=False, tickCount=8)
+                "from:Q", scale=scale, title="GPU time, sum of durations (ms)", axis=alt.Axis(grid=False, tickCount=8)
             ),
             x2="to:Q",
             y=alt.Y("top:Q", scale=down, axis=None),
@@ -137,4 +137,4 @@ def _icicle(boxes: pl.DataFrame, scale: alt.Scale, roles: list[str]) -> Picture:
 
 
 _DARK = ("spatial_attention", "temporal_attention", "joint_attention", "temporal_conv", "layer_norm", "scheduler")
-"""Roles whose colour is too dark for dark letters."""
+"""Roles whose colours need white letters."""

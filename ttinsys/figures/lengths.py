@@ -1,4 +1,4 @@
-"""Sequence lengths over the calls of attention, with their histogram on the same axis."""
+"""Sequence lengths over the calls of attention, and their histogram on the same axis."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import polars as pl
 from ttinsys.figures.style import HEIGHT, WIDTH, NothingToDraw, colours, configured, short_traces
 
 MOST = 5000
-"""Corners of a line up to which all are drawn; of more, those of the first and the last step and outside steps."""
+"""Most corners of lines; of more, those of the first step, of the last and outside steps are drawn."""
 
 _KINDS = ("self-attention", "cross-attention")
-"""Panels of a trace, from above."""
+"""Panels of a trace, from top to bottom."""
 _DOTTED = 200
-"""Corners of a line up to which they are marked."""
+"""Most corners of a line that has a dot at each."""
 _APART = 40
-"""Different lengths up to which their bars are thick."""
+"""Most lengths whose bars are thick."""
 
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
-    """A line of lengths in the order of the calls, and bars of how many calls have each; the bars alone by length.
+    """Draw lengths in the order of the calls, and bars of how many calls have each; of lengths, only the bars.
 
     Args:
         frame: `LENGTHS`, of one or several traces.
@@ -57,7 +57,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
 
 
 def _thinned(data: pl.DataFrame) -> tuple[pl.DataFrame, str]:
-    """The calls where a line turns and where it ends, since all others are on it; of too many, those of two steps."""
+    """Calls at which a line turns or ends: all others lie on it. Of too many, those of two steps."""
     length, line, step = pl.col("length"), ["trace", "component", "role"], pl.col("step")
     number = pl.int_range(pl.len()).over(line)
     turns = (length != length.shift(1).over(line)).fill_null(value=True)
@@ -65,7 +65,7 @@ def _thinned(data: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     if corners.height <= MOST:
         return corners, ""
     of_two = (step.is_null() | (step == step.min()) | (step == step.max())).over("trace")
-    # Side by side, without the gap that the calls between have left.
+    # Numbered anew, so that the calls between them leave no gap.
     return (
         corners.filter(of_two).with_columns(pl.col("call").rank("dense").over("trace") - 1),
         "calls of the first and the last step, and those outside steps, numbered anew where the length changes",

@@ -1,4 +1,4 @@
-"""Table III of the study as a picture: queries per call and intensity, and which side of decode they are on."""
+"""Queries per call of attention and its intensity: like prefill, or like decode (Table III of the study)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KINDS = alt.Scale(
 
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
-    """Queries of each attention beside its intensity; by step, queries over the steps.
+    """Draw the queries of each attention beside its intensity; by step, queries over the steps.
 
     Args:
         frame: `PHASES`, of one or several traces.
@@ -51,7 +51,7 @@ def _by_role(data: pl.DataFrame) -> alt.HConcatChart:
 
 
 def _panel(data: pl.DataFrame, rows: list[str], columns: tuple[str, ...], title: str) -> Any:
-    """Dots along a logarithmic axis, and the range around them where it is given."""
+    """Dots along a logarithmic axis; with columns of a range, bars around them."""
     middle, *ends = columns
     labelled = bool(ends)
     ticks = _powers(data.select(columns if ends else (middle, "ridge")), base=4 if ends else 10)
@@ -70,7 +70,7 @@ def _panel(data: pl.DataFrame, rows: list[str], columns: tuple[str, ...], title:
 
 
 def _powers(values: pl.DataFrame, base: int) -> list[float]:
-    """Powers of the base around all values, two at least."""
+    """Powers of the base that enclose all values: two or more."""
     known = [value for column in values for value in column if value and value > 0]
     low, high = (math.log(bound, base) for bound in (min(known, default=1), max(known, default=1)))
     first = math.floor(low + 1e-9)
@@ -78,7 +78,7 @@ def _powers(values: pl.DataFrame, base: int) -> list[float]:
 
 
 def _by_step(data: pl.DataFrame) -> Any:
-    """A strip for each attention, with dots at the medians of queries and of keys in each step."""
+    """A strip per attention: medians of queries and keys in each step."""
     stepped = data.filter(pl.col("step").is_not_null())
     rows = stepped["row"].unique(maintain_order=True).to_list()
     x = alt.X(

@@ -7,22 +7,22 @@ import polars as pl
 
 from ttinsys.figures.style import WIDTH, NothingToDraw, Picture, colours, configured, milliseconds, picture_per_trace
 from ttinsys.render import printable
-from ttinsys.render.grid import ellipsized
+from ttinsys.render.names import ellipsized
 from ttinsys.tables.registry import distinct_names
 
 _MOST = 25
 _BAR = 18
-"""Height of a bar and of what is between two, in pixels."""
+"""Height of a bar and the gap below it, in pixels."""
 _LONGEST = 54
-"""Characters of a name that stands at a bar."""
+"""Characters of the name beside a bar."""
 _NONE = "(no role)"
 
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
-    """A bar per name for the time of its own, within an outline for the total, the longest own time first.
+    """Draw a bar per name for its self time, within an outline for its total time, the longest self time first.
 
     Args:
-        frame: `RANGES_BY_NAME`; of several traces, each has its own picture.
+        frame: `RANGES_BY_NAME`; each of several traces has its own picture.
     """
     timed = frame.filter(pl.col("self_ns") > 0).with_columns(pl.col("role").fill_null(_NONE))
     if timed.is_empty():
@@ -32,12 +32,12 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     shown = ranked.group_by(traces, maintain_order=True).head(_MOST) if traces else ranked.head(_MOST)
     roles = shown["role"].unique(maintain_order=True).to_list()
     roles.sort(key=lambda role: role == _NONE)
-    held = 100 * int(shown["self_ns"].sum()) / int(timed["self_ns"].sum())
+    shown_share = 100 * int(shown["self_ns"].sum()) / int(timed["self_ns"].sum())
     title = alt.TitleParams(
         "GPU time by range",
         subtitle=[
-            "durations added up: of what was launched right inside; outline: with nested ranges",
-            f"{shown.height:,} of {timed.height:,} names with time of their own: {held:.1f}% of all GPU time",
+            "sum of durations of what was launched right inside; outline: with nested ranges",
+            f"{shown.height:,} of {timed.height:,} names with self time: {shown_share:z.1f}% of all GPU time",
         ],
     )
     return configured(picture_per_trace(shown, lambda part: _bars(part, roles), title))
@@ -63,7 +63,7 @@ def _bars(top: pl.DataFrame, roles: list[str]) -> Picture:
             alt.Tooltip("self_ms:Q", title="self, ms", format=",.3f"),
         ],
     )
-    x = alt.X("total_ms:Q", title="GPU time, durations added up (ms)", axis=alt.Axis(tickCount=8))
+    x = alt.X("total_ms:Q", title="GPU time, sum of durations (ms)", axis=alt.Axis(tickCount=8))
     colour = alt.Color("role:N", scale=colours("role", roles), sort=roles, title="role")
     total = encoded.mark_bar(fill="white", stroke="#777", strokeWidth=0.8).encode(x=x)
     own = encoded.mark_bar().encode(x="self_ms:Q", color=colour)

@@ -1,10 +1,10 @@
-"""Roofline: achieved operations a second over operations per byte, under what the GPU can do at most."""
+"""Roofline: achieved FLOP/s over FLOPs per byte, below the limits of the GPU."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import log10
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import altair as alt
 import polars as pl
@@ -13,15 +13,17 @@ from ttinsys.figures.style import HEIGHT, WIDTH, NothingToDraw, colours, configu
 
 _TALL = HEIGHT + 60
 _LABELS = 8
-"""Points that are labelled, the longest first."""
+"""Most points that are labelled, the longest first."""
+_INTENSITY = "arithmetic intensity (FLOP per byte of least traffic)"
 _WHOLE = 99.5
-_REST = "the rest does no annotated operations, as norms, activations and copies"
+"""Percentage of GPU time from which on the points hold all of it."""
+_REST = "the rest has no annotated FLOPs, such as norms, activations and copies"
 _SMALLEST, _LARGEST = 20, 900
 """Areas of points, in square pixels."""
 _FEW = 30
-"""Points up to which there is room for large ones."""
+"""Most points among which there is room for large ones."""
 _ROOFS = 2
-"""Peaks that are drawn where types differ: the highest and the lowest."""
+"""Most peaks of a device that are drawn; of more, the highest and the lowest."""
 
 
 class _Frame(NamedTuple):
@@ -33,18 +35,18 @@ class _Frame(NamedTuple):
     top: float
 
     def pixel(self, x: float, y: float) -> tuple[float, float]:
-        """Where a point lies, from the lower left."""
+        """Position of a point in pixels, from the lower left."""
         across = (log10(x) - self.left) / (self.right - self.left)
         return across * WIDTH, (log10(y) - self.bottom) / (self.top - self.bottom) * _TALL
 
     def value(self, x: float, y: float) -> tuple[float, float]:
-        """The point at a pixel."""
+        """The point at a position in pixels."""
         across = 10 ** (self.left + x / WIDTH * (self.right - self.left))
         return across, 10 ** (self.bottom + y / _TALL * (self.top - self.bottom))
 
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
-    """A point per row that has operations, as large as its time, and the roof of each device.
+    """Draw a point per row with FLOPs, as large as its time, and the roof of each device.
 
     Args:
         frame: `ROOFLINE`, of one trace or several.
@@ -53,36 +55,56 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     if points.is_empty():
         raise NothingToDraw("--plot: roofline has no row with operations and GPU time")
     coloured = "role" if frame["role"].null_count() < frame.height else "component"
-    trace = short_traces(points["trace"]) if "trace" in points.columns else pl.Series([""] * points.height)
-    label = pl.coalesce(pl.col("module"), pl.col(coloured))
-    data = points.sort("gpu_ns", descending=True).select(
-        pl.col(coloured), label.alias("label"), "intensity", pl.col("flops_per_s") / 1e12, milliseconds("gpu_ns"),
-        (100 * pl.col("mfu")).alias("mfu"), (100 * pl.col("bandwidth_share")).alias("bandwidth"), "bound",
-    ).rename({"flops_per_s": "tflops"})  # fmt: skip
-    data = data.with_columns(trace.gather(points["gpu_ns"].arg_sort(descending=True)).alias("trace"))
-    roofs = points.select(pl.col("peak_flops_per_s") / 1e12, pl.col("bandwidth_bytes_per_s") / 1e12).drop_nulls(
+    data = _data(points, coloured)
+    roofs = points.select(pl.col("peak_flops_per_s", "bandwidth_bytes_per_s") / 1e12).drop_nulls(
         "bandwidth_bytes_per_s"
     )
     limits = _limits(data, roofs)
-    share = (
-        100
-        * frame.select(
-            pl.col("gpu_ns").filter((pl.col("intensity") > 0) & (pl.col("flops_per_s") > 0)).sum()
-            / pl.col("gpu_ns").sum()
-        ).item()
-    )
     largest = _LARGEST if data.height <= _FEW else _LARGEST / 4
+    whole = int(frame["gpu_ns"].sum())
+    share = 100 * int(points["gpu_ns"].sum()) / whole if whole else 0.0
+    title = alt.TitleParams(
+        f"Roofline by {_row_kind(frame)}",
+        subtitle=f"points hold {share:z.0f}% of GPU time" + ("" if share > _WHOLE else f"; {_REST}"),
+    )
+    layers = [
+        *_roof_layers(roofs, limits),
+        _circles(data, coloured, limits, largest),
+        *_labels(data, roofs, limits, largest),
+    ]
+    return configured(alt.layer(*layers).properties(width=WIDTH, height=_TALL, title=title))
+
+
+def _data(points: pl.DataFrame, coloured: str) -> pl.DataFrame:
+    """The columns that are drawn, the longest row first."""
+    traces = short_traces(points["trace"]) if "trace" in points.columns else pl.lit("")
+    return (
+        points.with_columns(traces.alias("trace"))
+        .sort("gpu_ns", descending=True)
+        .select(
+            coloured,
+            pl.coalesce("module", coloured).alias("label"),
+            "intensity",
+            (pl.col("flops_per_s") / 1e12).alias("tflops"),
+            milliseconds("gpu_ns"),
+            (100 * pl.col("mfu")).alias("mfu"),
+            (100 * pl.col("bandwidth_share")).alias("bandwidth"),
+            "bound",
+            "trace",
+        )
+    )
+
+
+def _circles(data: pl.DataFrame, coloured: str, limits: _Frame, largest: float) -> Any:
+    """The points, with areas up to `largest`; each of several traces has its own shape."""
     order = data[coloured].unique(maintain_order=True).to_list()
     several = data["trace"].n_unique() > 1
-    x = alt.X("intensity:Q", title="arithmetic intensity (FLOP per byte of least traffic)",
-              scale=alt.Scale(type="log", domain=[10**limits.left, 10**limits.right], nice=False),
-              axis=alt.Axis(format="~g"))  # fmt: skip
-    y = alt.Y("tflops:Q", title="achieved (TFLOP/s)",
-              scale=alt.Scale(type="log", domain=[10**limits.bottom, 10**limits.top], nice=False),
-              axis=alt.Axis(format="~g"))  # fmt: skip
+    across = alt.Scale(type="log", domain=[10**limits.left, 10**limits.right], nice=False)
+    up = alt.Scale(type="log", domain=[10**limits.bottom, 10**limits.top], nice=False)
+    axis = alt.Axis(format="~g")
     encoding = {
-        "x": x,
-        "y": y,
+        "x": alt.X("intensity:Q", title=_INTENSITY, scale=across, axis=axis),
+        "y": alt.Y("tflops:Q", title="achieved (TFLOP/s)", scale=up, axis=axis),
         "size": alt.Size("gpu_ms:Q", title="GPU time (ms)", scale=alt.Scale(type="sqrt", range=[_SMALLEST, largest])),
         "color": alt.Color(f"{coloured}:N", sort=order, scale=colours(coloured, order), title=coloured),
         "tooltip": [
@@ -98,23 +120,17 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     }
     if several:
         encoding["shape"] = alt.Shape("trace:N", sort=None, title="trace")
-    shown = alt.Chart(data).mark_point(filled=True, opacity=0.8, stroke="white", strokeWidth=1).encode(**encoding)
-    title = alt.TitleParams(
-        f"Roofline by {_what(frame)}",
-        subtitle=f"points hold {share:.0f}% of GPU time" + ("" if share > _WHOLE else f"; {_REST}"),
-    )
-    layers = [*_roof_layers(roofs, limits), shown, *_labels(data, roofs, limits, largest)]
-    return configured(alt.layer(*layers).properties(width=WIDTH, height=_TALL, title=title))
+    return alt.Chart(data).mark_point(filled=True, opacity=0.8, stroke="white", strokeWidth=1).encode(**encoding)
 
 
-def _what(frame: pl.DataFrame) -> str:
+def _row_kind(frame: pl.DataFrame) -> str:
     if frame["module"].null_count() < frame.height:
         return "layer"
     return "role" if frame["role"].null_count() < frame.height else "component"
 
 
 def _limits(data: pl.DataFrame, roofs: pl.DataFrame) -> _Frame:
-    """Axes that hold all points, and the ridge with some of the roof on both of its sides."""
+    """Axes that hold all points, and the roof on both sides of its ridge."""
     ridge = (roofs["peak_flops_per_s"] / roofs["bandwidth_bytes_per_s"]).drop_nulls().to_list()
     across = data["intensity"].to_list() + [2.5 * value for value in ridge]
     up = data["tflops"].to_list() + roofs["peak_flops_per_s"].drop_nulls().to_list()
@@ -123,7 +139,7 @@ def _limits(data: pl.DataFrame, roofs: pl.DataFrame) -> _Frame:
 
 
 def _roof_layers(roofs: pl.DataFrame, limits: _Frame) -> list[alt.Chart]:
-    """Lines of the roofs, what they stand for, and the ridges."""
+    """Lines of the roofs with their names, and the ridges."""
     left, right = 10**limits.left, 10**limits.right
     lines, feet, tops, ridges = [], [], [], []
     for bandwidth in sorted(set(roofs["bandwidth_bytes_per_s"].to_list())):
@@ -144,6 +160,11 @@ def _roof_layers(roofs: pl.DataFrame, limits: _Frame) -> list[alt.Chart]:
     return _drawn_roofs(lines, feet, tops, ridges) if lines else []
 
 
+_FOOT: dict[str, Any] = {"align": "left", "dx": 14, "dy": 6}
+_TOP: dict[str, Any] = {"align": "right", "dx": -2, "dy": -7}
+"""Where the names of bandwidths and of peaks stand, relative to their points."""
+
+
 def _drawn_roofs(
     lines: list[dict[str, object]],
     feet: list[dict[str, object]],
@@ -154,15 +175,10 @@ def _drawn_roofs(
         x="intensity:Q", y="tflops:Q", detail="roof:N"
     )  # fmt: skip
     drawn = [roof]
-    for said in (feet, peaks):
-        if said:
-            base = alt.Chart(pl.DataFrame(said)).encode(x="intensity:Q", y="tflops:Q", text="text:N")
-            foot = said is feet
-            drawn.append(
-                base.mark_text(align="left", dx=14, dy=6, color="#444")
-                if foot
-                else base.mark_text(align="right", dx=-2, dy=-7, color="#444")
-            )
+    for names, mark in ((feet, _FOOT), (peaks, _TOP)):
+        if names:
+            base = alt.Chart(pl.DataFrame(names)).encode(x="intensity:Q", y="tflops:Q", text="text:N")
+            drawn.append(base.mark_text(**mark, color="#444"))
     if ridges:
         base = alt.Chart(pl.DataFrame(ridges)).encode(x="intensity:Q")
         drawn.append(base.mark_rule(color="#888", strokeDash=[3, 3]))
@@ -172,15 +188,15 @@ def _drawn_roofs(
 
 
 _LONGEST = 26
-"""Letters of a name that is written beside its point."""
+"""Most characters of a name that stands beside its point."""
 _CHARACTER, _LINE = 5.8, 12
-"""Width and height of a label's letters, in pixels."""
+"""Width of a character and height of a line of a label, in pixels."""
 
 
 def _labels(data: pl.DataFrame, roofs: pl.DataFrame, limits: _Frame, largest: float) -> list[alt.Chart]:
     """Names beside the longest points, where there is room: no label covers a point or another label.
 
-    Paths are long: their points have numbers, which the lower right corner explains: few layers are there.
+    Of long names, numbers stand beside the points; the lower right corner, where few points are, has the names.
     """
     longest = data["gpu_ms"].to_list()[0]
     size = [
@@ -222,7 +238,7 @@ def _written(rows: list[dict[str, object]], *, align: Literal["left", "right"], 
 
 
 def _beside(x: float, y: float, r: float, width: float) -> Sequence[tuple[float, float]]:
-    """Where a label may go, its lower left corner, the best place first."""
+    """Lower left corners that a label may have, the best first."""
     middle = x - width / 2
     return (
         (x + r + 3, y - _LINE / 2),
@@ -241,7 +257,7 @@ def _inside(box: Sequence[float]) -> bool:
 
 
 def _along(roofs: pl.DataFrame, limits: _Frame) -> list[tuple[float, float]]:
-    """Pixels every few along the roofs."""
+    """Positions along the roofs, 8 pixels apart."""
     across = [limits.value(8 * step, 0)[0] for step in range(WIDTH // 8 + 1)]
     return [
         limits.pixel(x, min(peak or bandwidth * x, bandwidth * x))

@@ -1,4 +1,4 @@
-"""Time of one step against size: what was measured, the curves fitted to it, and where attention overtakes."""
+"""Time of a step against size: measured points, fitted curves, and where attention overtakes convolution."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ttinsys.analyses.scaling import SCALING_BY
 from ttinsys.figures.style import HEIGHT, ROLE_COLOURS, WIDTH, NothingToDraw, colours, configured, milliseconds
 
 _LINES = 8
-"""Curves of a panel: attention, then the longest at any size; more cannot be told apart."""
+"""Most curves of a panel: attention first, then those that take longest at any size."""
 _SAMPLES = 40
 """Points of a curve."""
 _BEYOND = 2
-"""How far beyond the sizes a crossover is drawn, as a factor; in words it is always told."""
+"""Greatest crossover that is drawn, as a factor of the greatest size; the subtitle names all."""
 
 _FAMILIES = {
     "attention": ROLE_COLOURS["spatial_attention"],
@@ -27,7 +27,7 @@ _FAMILIES = {
 
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
-    """A panel per series, both axes logarithmic: a line of slope p grows as n^p.
+    """Draw a panel per series, with logarithmic axes: a line of slope p grows as n^p.
 
     Args:
         frame: `SCALING`, with all its points.
@@ -54,7 +54,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         _panel(timed.filter(pl.col("series") == name), by, shown, x, y, sizes, right).properties(
             width=width,
             height=HEIGHT,
-            title=alt.TitleParams(_said(name), subtitle=_crossing(timed, name, over), fontSize=12, offset=8),
+            title=alt.TitleParams(_series_title(name), subtitle=_crossing(timed, name, over), fontSize=12, offset=8),
         )
         for name in series
     ]
@@ -70,7 +70,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
 def _panel(
     points: pl.DataFrame, by: str, shown: list[str], x: alt.Scale, y: alt.Scale, sizes: list[int], right: float
 ) -> alt.LayerChart:
-    """Points, curves and crossover of one series."""
+    """The points, curves and crossover of one series."""
     over = points["over"][0]
     colour = alt.Color(f"{by}:N", scale=_scale(by, shown), sort=shown, title=by)
     axis_y = alt.Axis(values=_round(y.domain), format="~g")
@@ -78,7 +78,7 @@ def _panel(
     axis = alt.Axis(values=_apart(sizes), labelExpr=labels, format=",d", labelOverlap=False, grid=False)
     where = {
         "x": alt.X("n:Q", scale=x, axis=axis, title=over),
-        "y": alt.Y("time_ms:Q", scale=y, axis=axis_y, title="durations added up, per step (ms)"),
+        "y": alt.Y("time_ms:Q", scale=y, axis=axis_y, title="sum of durations per step (ms)"),
         "color": colour,
     }
     tooltip = [
@@ -111,7 +111,7 @@ def _panel(
 
 
 def _curves(points: pl.DataFrame, by: str, right: float) -> pl.DataFrame:
-    """The fitted curves, sampled evenly in the logarithm; `beyond` the sizes apart."""
+    """The fitted curves at sizes with even ratios; `beyond` is true past the greatest measured size."""
     fitted = points.filter(pl.col("fitted_ns").is_not_null()).unique(by, keep="last", maintain_order=True)
     first, last = points["n"].min(), points["n"].max()
     ends = [(False, _number(first), _number(last))]
@@ -131,7 +131,7 @@ def _curves(points: pl.DataFrame, by: str, right: float) -> pl.DataFrame:
 
 
 def _crossing(timed: pl.DataFrame, name: str, over: str) -> list[str]:
-    """Where attention overtakes convolution, in two lines."""
+    """Two lines about where attention overtakes convolution."""
     row = timed.filter(pl.col("series") == name).row(0, named=True)
     at = row["crossover"]
     if at is None:
@@ -141,8 +141,8 @@ def _crossing(timed: pl.DataFrame, name: str, over: str) -> list[str]:
     return ["attention overtakes convolution", f"at {size}{beyond}"]
 
 
-def _said(series: str) -> str:
-    """A series as a title: its settings without their names where there is one."""
+def _series_title(series: str) -> str:
+    """Title of a series: its settings; a single one without its name."""
     return series if "," in series else series.partition("=")[2] or ("" if series == "all" else series)
 
 
@@ -157,7 +157,7 @@ def _squares(sizes: list[int]) -> bool:
 
 
 def _apart(sizes: list[int]) -> list[int]:
-    """Sizes whose labels do not touch on a logarithmic axis."""
+    """Sizes whose labels do not overlap on a logarithmic axis."""
     kept: list[int] = []
     least = log2(sizes[-1] / sizes[0]) / 12
     for size in sizes:

@@ -1,22 +1,19 @@
-"""Bars from parity: how much faster each trace is than its baseline, or each part of one trace."""
+"""Bars from parity: speedup of each trace over its baseline, or of each part of a single trace."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 import altair as alt
 import polars as pl
 
-from ttinsys.figures.style import WIDTH, NothingToDraw, configured, milliseconds, short_traces
+from ttinsys.figures.style import WIDTH, NothingToDraw, configured, milliseconds, numbers_at_bars, short_traces
 
 _COLOURS = {"end to end": "#0072b2", "component": "#009e73", "role": "#e69f00"}
-_SIDES: tuple[tuple[str, Literal["left", "right"], int], ...] = (("<", "right", -3), (">=", "left", 3))
 _SHOWN = 0.01
-"""Share of the baseline's time from which on a part is drawn."""
+"""Least share of the baseline's time of a part that is drawn."""
 
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
-    """End-to-end bars of each trace where there are several, else of the parts of the one.
+    """Draw end-to-end bars of each trace where there are several, else bars of the parts of the only one.
 
     Args:
         frame: `SPEEDUP`.
@@ -36,14 +33,14 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         (pl.col("gain") * 100).alias("percent"),
     )
     if several:
-        told = short_traces(data["trace"])
-        data = data.with_columns(told.alias("label"), pl.col("part").replace(_WORDS).alias("group"))
+        labels = short_traces(data["trace"])
+        data = data.with_columns(labels.alias("label"), pl.col("part").replace(_WORDS).alias("group"))
         title, subtitle = "End-to-end speedup over the baseline", _left_out(frame)
-        drawn = _bars(data, list(dict.fromkeys(told)), [_WORDS["span"], _WORDS["sum"]])
+        drawn = _bars(data, list(dict.fromkeys(labels)), [_WORDS["span"], _WORDS["sum"]])
     else:
         data = data.with_columns(pl.col("part").replace(_WORDS).alias("label"), pl.col("level").alias("group"))
         title, subtitle = f"Speedup over the baseline: {short_traces(frame['trace'])[0]}", [
-            f"parts with at least {100 * _SHOWN:g}% of the baseline's GPU time, durations added up"
+            f"parts with at least {100 * _SHOWN:g}% of the baseline's GPU time, sum of durations"
         ]  # fmt: skip
         groups = [name for name in _COLOURS if name in data["group"].unique().to_list()]
         charts = [
@@ -59,10 +56,11 @@ _WORDS = {"span": "span (first start to last end)", "busy": "busy (at least one 
 
 
 def _left_out(frame: pl.DataFrame) -> list[str]:
-    left = frame.drop_nulls("unfair")
+    """Subtitles: what the bars show, and why traces are left out."""
+    unfair = frame.drop_nulls("unfair")
     named = short_traces(frame["trace"].unique(maintain_order=True))
     names = dict(zip(frame["trace"].unique(maintain_order=True), named, strict=True))
-    lines = [f"{names[trace]} left out: {why}" for trace, why in left.select("trace", "unfair").iter_rows()]
+    lines = [f"{names[trace]} left out: {why}" for trace, why in unfair.select("trace", "unfair").iter_rows()]
     return ["of GPU time; 1 is parity", *lines]
 
 
@@ -92,12 +90,7 @@ def _bars(
         x2=alt.X2Datum(1),
         color=alt.Color("group:N", scale=alt.Scale(domain=groups, range=palette), sort=groups, title=None),
     )
-    numbers = [
-        base.transform_filter(f"datum.speedup {sign} 1")
-        .mark_text(align=align, dx=dx, fontSize=10, color="#333")
-        .encode(x="speedup:Q", text=alt.Text("speedup:Q", format=".2f"))
-        for sign, align, dx in _SIDES
-    ]
+    numbers = numbers_at_bars(base, "speedup", alt.Text("speedup:Q", format=".2f"), start=1)
     parity = alt.Chart(pl.DataFrame({"at": [1]})).mark_rule(color="#222", strokeDash=[4, 3]).encode(x="at:Q")
     step = alt.Step(14 if grouped else 18)
     return alt.layer(bars, *numbers, parity).properties(width=WIDTH, height=step)

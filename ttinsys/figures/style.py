@@ -1,15 +1,15 @@
-"""How every figure looks: type, sizes, and one colour per role, operator and part wherever it appears.
+"""Style of all figures: type, sizes, and one colour per role, operator and part wherever it appears.
 
 Families have hues of Okabe and Ito's palette, which readers of any colour vision tell apart: attention is blue,
-convolution orange, linear layers green, norms pink; members of a family differ in lightness, so that they differ in
-print. What is not attributed is a light grey.
+convolution orange, linear layers green, norms pink. Members of a family differ in lightness, so that they differ in
+print. Unattributed time is light grey.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import altair as alt
 import polars as pl
@@ -19,7 +19,7 @@ from ttinsys.render import OutputError, printable
 Picture: TypeAlias = alt.LayerChart | alt.FacetChart
 
 WIDTH, HEIGHT = 560, 320
-"""Of the drawn area of a figure, in pixels."""
+"""Size of the drawn area of a figure, in pixels."""
 
 ROLE_COLOURS = {
     "spatial_attention": "#0072b2",
@@ -82,25 +82,25 @@ PART_COLOURS = {
 }
 
 COLOURS = {"role": ROLE_COLOURS, "operator": OPERATOR_COLOURS, "part": PART_COLOURS}
-"""Colour of each value, by the column that has it."""
+"""Colour of each value, by column."""
 
 ABSENT = "#d9d9d9"
-"""Of what has no value: unattributed, outside attention."""
+"""Colour of rows without a value, such as unattributed time."""
 
 _MORE = ("#332288", "#117733", "#ddcc77", "#cc6677", "#882255", "#44aa99", "#aa4499", "#88ccee", "#999933")
-"""Further colours, of Tol's muted palette, for values that have none of their own."""
+"""Colours of Tol's muted palette, for values that have none of their own."""
 
 
 class NothingToDraw(OutputError):
-    """A table has nothing that a figure could show."""
+    """A table has nothing that its figure could show."""
 
 
 def colours(column: str, values: Sequence[Any]) -> alt.Scale:
     """The scale that gives each value its colour, the same in every figure.
 
     Args:
-        column: what the values are of: `role`, `operator`, `part`, or anything else.
-        values: those that occur, in the order of the legend.
+        column: column of the values: `role`, `operator`, `part`, or another one.
+        values: those in the figure, in the order of the legend.
     """
     own = COLOURS.get(column, {})
     spare = iter(_MORE * (len(values) // len(_MORE) + 1))
@@ -109,7 +109,7 @@ def colours(column: str, values: Sequence[Any]) -> alt.Scale:
 
 
 def configured(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
-    """The chart with the house's type and lines."""
+    """The chart with the type and lines of all figures."""
     return chart.configure(  # type: ignore[no-any-return]
         font="Helvetica, Arial, sans-serif",
         background="white",
@@ -124,13 +124,13 @@ def configured(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
 
 
 def short_traces(traces: pl.Series) -> pl.Series:
-    """Names of traces as `shortened` has them, for legends."""
+    """Names of traces for legends, as `trace_labels` makes them."""
     names = traces.unique(maintain_order=True).drop_nulls().to_list()
     return traces.replace(dict(zip(names, trace_labels(names), strict=True)))
 
 
 def trace_labels(names: Sequence[str]) -> list[str]:
-    """Names of traces without the folders that all share, and without what an export adds where that tells nothing."""
+    """Names of traces without the folders that all share, and, where they stay distinct, without suffixes."""
     common = os.path.commonpath([os.path.dirname(name) for name in names]) if names else ""  # noqa: PTH120
     own = [name[len(common) :].lstrip("/") for name in names]
     stems = [_stem(name) for name in own]
@@ -142,19 +142,37 @@ def _stem(name: str) -> str:
 
 
 def milliseconds(column: str) -> pl.Expr:
-    """Nanoseconds of a column in milliseconds, under the name that ends in `_ms`."""
+    """A column of nanoseconds in milliseconds, under a name that ends in `_ms`."""
     return (pl.col(column) / 1e6).alias(column.removesuffix("_ns") + "_ms")
+
+
+def numbers_at_bars(bars: alt.Chart, field: str, text: alt.Text, start: float = 0) -> list[alt.Chart]:
+    """Numbers beside bars that go to the left and to the right.
+
+    Args:
+        bars: what the bars show, encoded.
+        field: of their ends.
+        text: what is written.
+        start: value at which bars begin.
+    """
+    sides: tuple[tuple[str, Literal["left", "right"], int], ...] = (("<", "right", -3), (">=", "left", 3))
+    return [
+        bars.transform_filter(f"datum.{field} {sign} {start}")
+        .mark_text(align=align, dx=dx, fontSize=10, color="#333")
+        .encode(x=f"{field}:Q", text=text)
+        for sign, align, dx in sides
+    ]
 
 
 def picture_per_trace(
     frame: pl.DataFrame, draw_one: Callable[[pl.DataFrame], Picture], title: alt.TitleParams
 ) -> alt.TopLevelMixin:
-    """One picture of the table of a trace; of those of several traces, one under the other, each with its name.
+    """A picture per trace: one below the other, each with its name, where there are several.
 
     Args:
-        frame: the table, with a column `trace` where there are several.
-        draw_one: draws a table of one trace.
-        title: of the whole.
+        frame: the table, with a column `trace` where there are several traces.
+        draw_one: draws the rows of one trace.
+        title: title of the whole figure.
     """
     if "trace" not in frame.columns:
         return draw_one(frame).properties(title=title)

@@ -1,4 +1,4 @@
-"""Bars of the parameters of models, by what their components are for."""
+"""Bars of the parameters of models, coloured by the purpose of their components."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ENCODER, _AUTOENCODER = "_encoder", ("vae", "vqvae", "movq")
 
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
-    """One bar per model, the smallest last, divided by component.
+    """Draw a bar per model, the largest first, divided by component.
 
     Args:
         frame: `ttinsys.published.taxonomy.TAXONOMY`.

@@ -101,7 +101,7 @@ def settings_of(function: Callable[..., Any], options: Sequence[Option]) -> dict
         options: One per such parameter.
 
     Raises:
-        TypeError: A parameter has no option, an option no parameter, or a parameter no default.
+        TypeError: A parameter has no option, an option no parameter, or a parameter no annotation or default.
     """
     parameters = {
         name: parameter
@@ -115,19 +115,20 @@ def settings_of(function: Callable[..., Any], options: Sequence[Option]) -> dict
             f"{sorted(declared)}: declare one option for each parameter"
         )
     hints = get_type_hints(function)
-    return {name: _setting(option, hints[name], parameters[name]) for name, option in declared.items()}
+    for name, parameter in parameters.items():
+        if name not in hints or parameter.default is Parameter.empty:
+            raise TypeError(f"{function.__name__}: give its option {name} an annotation and a default")
+    return {name: _setting(option, hints[name], parameters[name].default) for name, option in declared.items()}
 
 
-def _setting(option: Option, hint: Any, parameter: Parameter) -> Setting:
-    if parameter.default is Parameter.empty:
-        raise TypeError(f"{option.name} has no default: every option of an analysis can be left out")
+def _setting(option: Option, hint: Any, default: Any) -> Setting:
     multiple = get_origin(hint) is tuple
     item = get_args(hint)[0] if multiple else hint
     members = [member for member in get_args(item) if member is not NoneType]
     if get_origin(item) is not Literal and len(members) == 1:  # T | None
         item = members[0]
     choices = option.choices or (get_args(item) if get_origin(item) is Literal else ())
-    return Setting(option, str if choices else item, parameter.default, multiple, tuple(choices))
+    return Setting(option, str if choices else item, default, multiple, tuple(choices))
 
 
 def positive(value: Any) -> float:

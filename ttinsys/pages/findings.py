@@ -13,7 +13,8 @@ from ttinsys.attribution.coverage import percent
 from ttinsys.attribution.labels import FAMILIES
 from ttinsys.measures.dimensions import family
 from ttinsys.pages.gather import Gathered
-from ttinsys.render.grid import brief, ellipsized
+from ttinsys.render.grid import brief
+from ttinsys.render.names import ellipsized
 
 
 def findings(gathered: Gathered, trace: str) -> list[str]:
@@ -28,6 +29,7 @@ def findings(gathered: Gathered, trace: str) -> list[str]:
     """
     ops = gathered.tables[trace]["ops"].select("duration_ns").collect()
     if ops.is_empty():
+        # Sequence lengths are annotated on the CPU, so they are known without a GPU.
         return ["No GPU activity: no operation was timed on a GPU.", *_lengths(gathered, trace, 0)]
     whole_ns = int(ops["duration_ns"].sum())
     rules = (_families, _components, _slowest_layer, _slowest_kernel, _attention, _lengths, _limits, _idle)

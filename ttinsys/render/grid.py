@@ -1,86 +1,73 @@
-"""Tables for people: scaled to readable units, cut to the terminal, safe to print."""
+"""Tables for people: scaled to readable units, safe to print, and whole, except in a terminal that is too narrow."""
 
 from __future__ import annotations
 
-import io
+import os
 import re
 import shutil
 import sys
-from typing import TYPE_CHECKING, Literal, NamedTuple
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
+from ttinsys.render.names import ELLIPSIS, ellipsized, fit_names, width_of
 from ttinsys.render.output import Destination, printable
 
 if TYPE_CHECKING:
-    from rich.table import Table as RichTable
-
     from parsers.schema import Table
 
-PIPE_WIDTH = 160
-"""Width of a table that does not go to a terminal, in characters."""
-
 _GAP = 2
-_LAST_WIDTH = 24
-
-_SCALES: dict[str, tuple[tuple[float, tuple[float, str, int]], ...]] = {
-    "ns": ((1e11, (1e9, "s", 3)), (1e6, (1e6, "ms", 3)), (0, (1e3, "us", 3))),
-    "B": ((2**30, (2**30, "GiB", 2)), (2**20, (2**20, "MiB", 2)), (2**10, (2**10, "KiB", 2)), (0, (1, "B", 0))),
-    "FLOP": ((1e12, (1e12, "TFLOP", 3)), (0, (1e9, "GFLOP", 3))),
-    "FLOP/s": ((1e12, (1e12, "TFLOP/s", 2)), (0, (1e9, "GFLOP/s", 2))),
-    "B/s": ((0, (1e9, "GB/s", 1)),),
-}
-"""By unit: from which greatest value on it is shown by which divisor, under which name, to how many digits."""
+"""Spaces between two columns."""
+_LEAST_WIDTH = 24
+"""Places that a column of names has at least, where its names need more."""
+_LEAST_NAME = 8
+"""Places that an indented name has at least before its indentation is cut, too."""
+_BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 
 
 def table_text(
     frame: pl.DataFrame, destination: Destination, table: Table | None = None, tree: str | None = None
 ) -> str:
-    """A frame as a table that fits the terminal.
+    """A frame as a table: in a terminal no wider than that, elsewhere with all columns and whole names.
 
     Args:
         frame: the rows.
-        destination: how many rows there is room for, and whether it is a terminal.
+        destination: how many rows are shown, and whether they go to a terminal.
         table: its declaration, for units; without one, columns are printed as they are.
-        tree: for rows that form a tree by `depth`: the column by which rows are chosen where not all fit.
+        tree: for rows that form a tree by `depth`: the column by which rows are chosen where not all are shown.
     """
-    from rich.console import Console
-
     shown = chosen(valued(frame), destination.rows, tree)
-    to_terminal = destination.path is None and sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if to_terminal else PIPE_WIDTH
-    text = io.StringIO()
-    console = Console(
-        file=text,
-        width=width,
-        force_terminal=to_terminal,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        legacy_windows=False,
-    )
-    grid, hidden = _grid(shown, table, tree, width)
-    console.print(grid)
-    if hidden:
-        console.print(f"no room for {', '.join(hidden)}: a wider terminal shows more")
-    if rest := rest_of_rows(frame, shown):
-        console.print(rest)
-    return text.getvalue()
+    rest = rest_of_rows(frame, shown)
+    if destination.path is not None or not sys.stdout.isatty():
+        lines = _lines(cells(shown, table, tree, whole_names=True))
+        return "\n".join([*lines, *([rest] if rest else [])]) + "\n"
+    width = shutil.get_terminal_size().columns
+    columns, hidden = _fitted(cells(shown, table, tree), width, indented=tree is not None)
+    heading, *lines = _lines(columns)
+    if os.environ.get("TERM", "").lower() not in ("dumb", "unknown"):
+        heading = f"{_BOLD}{heading}{_PLAIN}"
+    remarks = [f"no room for {', '.join(hidden)}: a wider terminal shows more"] if hidden else []
+    remarks += [rest] if rest else []
+    wrapped = [line for remark in remarks for line in textwrap.wrap(remark, width)]
+    return "\n".join([heading, *lines, *wrapped]) + "\n"
 
 
 def valued(frame: pl.DataFrame) -> pl.DataFrame:
-    """The columns that have a value: one without any says nothing to a person."""
-    return frame.select(column.name for column in frame if frame.is_empty() or column.null_count() < frame.height)
+    """The columns that have a value in any row; all, where none has."""
+    names = [column.name for column in frame if frame.is_empty() or column.null_count() < frame.height]
+    return frame.select(names) if names else frame
 
 
 def rest_of_rows(frame: pl.DataFrame, shown: pl.DataFrame) -> str:
-    """What to say of the rows of a frame that are not shown; nothing where all are."""
+    """A remark on the rows of a frame that are not shown; empty where all are."""
     rest = frame.height - shown.height
     return f"{rest:,} more rows: --rows 0 shows all, --format csv|json|parquet holds all" if rest else ""
 
 
 def chosen(frame: pl.DataFrame, rows: int, tree: str | None) -> pl.DataFrame:
-    """The rows that a person sees first; of a tree, those with the greatest totals, whose ancestors' are no less."""
+    """The first rows; of a tree, those with the greatest totals, since no ancestor of one has a smaller total."""
     if rows <= 0 or frame.height <= rows:
         return frame
     if tree is None:
@@ -88,31 +75,6 @@ def chosen(frame: pl.DataFrame, rows: int, tree: str | None) -> pl.DataFrame:
     numbered = frame.with_row_index("_row")
     kept = numbered.sort(tree, "_row", descending=[True, False], nulls_last=True).head(rows).sort("_row")
     return kept.drop("_row")
-
-
-def _grid(frame: pl.DataFrame, table: Table | None, tree: str | None, width: int) -> tuple[RichTable, list[str]]:
-    """The rows as a table of at most `width` characters, and the names of columns for which there was no room."""
-    from rich import box
-    from rich.cells import cell_len
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    columns = {name: (title, texts) for name, title, texts, _ in cells(frame, table, tree)}
-    names = list(columns)
-    widths = {name: max(map(cell_len, [title, *texts])) for name, (title, texts) in columns.items()}
-    *others, last = names
-    hidden: list[str] = []
-    while others and sum(widths[name] + _GAP for name in others) + min(widths[last], _LAST_WIDTH) > width:
-        hidden.insert(0, others.pop())
-    room = max(width - sum(widths[name] + _GAP for name in others), _GAP)
-    grid = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
-    for name in [*others, last]:
-        justify: Literal["left", "right"] = "right" if frame[name].dtype.is_numeric() else "left"
-        exact = min(widths[name], room) if name == last else widths[name]
-        grid.add_column(columns[name][0], justify=justify, no_wrap=True, overflow="ellipsis", width=exact)
-    for row in zip(*(columns[name][1] for name in [*others, last]), strict=True):
-        grid.add_row(*map(Text, row))
-    return grid, hidden
 
 
 class Cells(NamedTuple):
@@ -124,34 +86,143 @@ class Cells(NamedTuple):
     numeric: bool
 
 
-def cells(frame: pl.DataFrame, table: Table | None = None, tree: str | None = None) -> list[Cells]:
+def _lines(columns: Sequence[Cells]) -> list[str]:
+    """Heading, rule and rows of a table, numbers to the right."""
+    widths = [_width(column) for column in columns]
+    padded = [_padded(column, width) for column, width in zip(columns, widths, strict=True)]
+    gap = " " * _GAP
+    heading, *rows = (gap.join(row).rstrip() for row in zip(*padded, strict=True))
+    return [heading, "─" * (sum(widths) + _GAP * (len(widths) - 1)), *rows]
+
+
+def _padded(column: Cells, width: int) -> list[str]:
+    """Heading and cells of a column, each `width` places wide."""
+    texts = [column.heading, *column.texts]
+    if all(map(str.isascii, texts)):
+        return [text.rjust(width) if column.numeric else text.ljust(width) for text in texts]
+    blanks = [" " * (width - width_of(text)) for text in texts]
+    return [blank + text if column.numeric else text + blank for text, blank in zip(texts, blanks, strict=True)]
+
+
+def _width(column: Cells) -> int:
+    return max(map(width_of, [column.heading, *column.texts]))
+
+
+def _fitted(columns: Sequence[Cells], width: int, *, indented: bool) -> tuple[list[Cells], list[str]]:
+    """The columns for which a line of `width` places has room, their names cut, and the headings of the others.
+
+    Columns are left out from the end; the last one, which mostly has the names, is always there.
+    """
+    wanted = [_width(column) for column in columns]
+    last = len(columns) - 1
+    least = [
+        min(places, _LEAST_WIDTH) if number == last or not column.numeric else places
+        for number, (column, places) in enumerate(zip(columns, wanted, strict=True))
+    ]
+    kept = list(range(last + 1))
+    while len(kept) > 1 and sum(least[number] + _GAP for number in kept) - _GAP > width:
+        del kept[-2]
+    room = max(width - _GAP * (len(kept) - 1), _GAP)
+    fixed = [number for number in kept if least[number] == wanted[number]]
+    flexible = [number for number in kept if least[number] < wanted[number]] or fixed[-1:]
+    room -= sum(wanted[number] for number in fixed if number not in flexible)
+    shares = dict(zip(flexible, _shares([wanted[number] for number in flexible], room), strict=True))
+    cut = [_cut(columns[number], shares.get(number, wanted[number]), indented=indented) for number in kept]
+    return cut, [column.heading for number, column in enumerate(columns) if number not in kept]
+
+
+def _shares(wanted: Sequence[int], room: int) -> list[int]:
+    """Widths that add up to `room` at most: what is wanted, where it is no more than an even share of what is left."""
+    widths = list(wanted)
+    for rank, number in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
+        widths[number] = min(wanted[number], room // (len(wanted) - rank))
+        room -= widths[number]
+    return widths
+
+
+def _cut(column: Cells, width: int, *, indented: bool) -> Cells:
+    """The column in at most `width` places."""
+    if column.numeric:
+        # Part of a number would be read as another number.
+        texts = [text if width_of(text) <= width else ELLIPSIS for text in column.texts]
+    elif indented and column.name == "name":
+        texts = [_cut_indented(text, width) for text in column.texts]
+    elif _width(column) <= width:
+        texts = column.texts
+    else:
+        texts = fit_names(list(map(brief, column.texts)), width)
+    return column._replace(heading=ellipsized(column.heading, width), texts=texts)
+
+
+def _cut_indented(text: str, width: int) -> str:
+    """An indented name in at most `width` places; its indentation is kept where that leaves room for a name."""
+    name = text.lstrip(" ")
+    indent = len(text) - len(name)
+    if width - indent < _LEAST_NAME:
+        return ellipsized(text, width)
+    return text[:indent] + ellipsized(name, width - indent)
+
+
+def cells(
+    frame: pl.DataFrame, table: Table | None = None, tree: str | None = None, *, whole_names: bool = False
+) -> list[Cells]:
     """Columns in readable units, every name safe to print.
 
     Args:
         frame: the rows.
         table: its declaration, for units.
         tree: for rows that form a tree by `depth`: then the name, indented, says what depth and path say, in less room.
+        whole_names: whether kernels keep all of their names, and not only what `brief` leaves.
     """
     units = {column.name: column.unit for column in table.columns} if table else {}
     names = list(frame.columns)
     if tree is not None:
         names = [name for name in names if name not in ("name", "depth", "path")] + ["name"]
-    scales = {name: scale for name in names if (scale := _scale(frame, name, units)) is not None}
-    found = []
+    columns = []
     for name in names:
-        heading, texts = _column(frame[name], units.get(name), scales.get(name))
-        # Names come from strangers: they are text, never markup, and never control the terminal.
-        texts = list(map(printable, texts))
+        values, scale = frame[name], scale_of(frame, name, units)
+        texts = _texts(values, units.get(name), scale, whole_names=whole_names)
         if name == "name" and tree is not None:
             texts = ["  " * depth + text for depth, text in zip(frame["depth"], texts, strict=True)]
-        found.append(Cells(name, heading, texts, frame[name].dtype.is_numeric()))
-    return found
+        columns.append(Cells(name, _heading(name, units.get(name), scale), texts, values.dtype.is_numeric()))
+    return columns
 
 
-def _scale(frame: pl.DataFrame, name: str, units: dict[str, str | None]) -> tuple[float, str, int] | None:
-    """Divisor, unit and digits of a column: those that suit the greatest value of all columns it is compared with.
+class Scale(NamedTuple):
+    """How the numbers of a column are shown: divided, under the name of a unit, with so many digits."""
+
+    divisor: float
+    unit: str
+    digits: int
+
+
+_SCALES: dict[str, tuple[tuple[float, Scale], ...]] = {
+    "ns": ((1e11, Scale(1e9, "s", 3)), (1e6, Scale(1e6, "ms", 3)), (0, Scale(1e3, "us", 3))),
+    "B": (
+        (2**30, Scale(2**30, "GiB", 2)),
+        (2**20, Scale(2**20, "MiB", 2)),
+        (2**10, Scale(2**10, "KiB", 2)),
+        (0, Scale(1, "B", 0)),
+    ),
+    "FLOP": ((1e12, Scale(1e12, "TFLOP", 3)), (0, Scale(1e9, "GFLOP", 3))),
+    "FLOP/s": ((1e12, Scale(1e12, "TFLOP/s", 2)), (0, Scale(1e9, "GFLOP/s", 2))),
+    "B/s": ((0, Scale(1e9, "GB/s", 1)),),
+}
+"""By unit: the least greatest value of a column from which a scale applies, and the scale."""
+
+
+def scale_of(frame: pl.DataFrame, name: str, units: Mapping[str, str | None]) -> Scale | None:
+    """The scale of a column: that which suits the greatest value of all columns that it is compared with.
 
     Durations are compared with durations, and moments, which count from the capture's start, with moments.
+
+    Args:
+        frame: the rows.
+        name: the column.
+        units: by column.
+
+    Returns:
+        The scale; None for a unit that is not scaled.
     """
     unit = units.get(name)
     if unit not in _SCALES:
@@ -160,44 +231,46 @@ def _scale(frame: pl.DataFrame, name: str, units: dict[str, str | None]) -> tupl
         # As floats: the least integer has no absolute value.
         frame[other].cast(pl.Float64).abs().max()
         for other in frame.columns
-        if units.get(other) == unit and other.endswith(_MOMENTS) == name.endswith(_MOMENTS)
+        if units.get(other) == unit and other.endswith(MOMENTS) == name.endswith(MOMENTS)
     ]
     greatest = max((peak for peak in alike if isinstance(peak, int | float)), default=0)
     return next(scale for least, scale in _SCALES[unit] if greatest >= least)
 
 
-_MOMENTS = ("start_ns", "end_ns")
+MOMENTS = ("start_ns", "end_ns")
+"""Ends of the names of columns that are times since the capture's start, not durations."""
 
 
-def _column(values: pl.Series, unit: str | None, scale: tuple[float, str, int] | None) -> tuple[str, list[str]]:
-    """Heading and cells of a column."""
-    name = values.name
+def _heading(name: str, unit: str | None, scale: Scale | None) -> str:
     if unit == "ratio":
-        return f"{name} (%)", ["" if value is None else f"{100 * value:.1f}" for value in values]
+        return f"{name} (%)"
     if scale is not None:
-        factor, shown, digits = scale
-        heading = f"{name.removesuffix('_ns').removesuffix('_bytes').removesuffix('_per_s')} ({shown})"
-        return heading, ["" if value is None else f"{value / factor:,.{digits}f}" for value in values]
+        return f"{name.removesuffix('_ns').removesuffix('_bytes').removesuffix('_per_s')} ({scale.unit})"
+    return name
+
+
+def _texts(values: pl.Series, unit: str | None, scale: Scale | None, *, whole_names: bool) -> list[str]:
+    """Cells of a column. The `z` of a format prints what rounds to zero without a minus sign."""
+    listed = values.to_list()
+    if unit == "ratio":
+        return ["" if value is None else f"{100 * value:z.1f}" for value in listed]
+    if scale is not None:
+        divisor, _, digits = scale
+        return ["" if value is None else f"{value / divisor:z,.{digits}f}" for value in listed]
     if values.dtype.is_float():
-        return name, ["" if value is None else f"{value:,.2f}" for value in values]
-    if values.dtype.is_integer() and name not in _IDENTIFIERS:
-        return name, ["" if value is None else f"{value:,}" for value in values]
-    if name == "kernel":
-        return name, ["" if value is None else brief(value) for value in values]
-    return name, ["" if value is None else str(value) for value in values]
+        return ["" if value is None else f"{value:z,.2f}" for value in listed]
+    if values.dtype.is_integer() and values.name not in IDENTIFIERS:
+        return ["" if value is None else f"{value:,}" for value in listed]
+    texts = ["" if value is None else str(value) for value in listed]
+    shortened = values.name == "kernel" and not whole_names
+    # Names come from strangers: they are text, never markup, and never control the terminal.
+    shown = {text: printable(brief(text) if shortened else text) for text in set(texts)}
+    return [shown[text] for text in texts]
 
 
 def brief(kernel: str) -> str:
-    """A kernel's name without what says nothing, so that what tells it from others has room."""
+    """A kernel's name without namespaces and casts that most kernels share."""
     return _NOISE.sub("", kernel)
-
-
-def ellipsized(text: str, length: int) -> str:
-    """Text of at most so many characters: what is too long loses its middle, as both ends of a name tell."""
-    if len(text) <= length:
-        return text
-    end = (length - 1) // 3
-    return f"{text[: length - 1 - end]}…{text[len(text) - end :]}"
 
 
 _NOISE = re.compile(
@@ -205,4 +278,5 @@ _NOISE = re.compile(
     r"|\((int|bool|unsigned long)\)(?=-?\d)"
 )
 
-_IDENTIFIERS = frozenset({"pid", "tid", "device", "context", "stream", "correlation_id", "range_id"})
+IDENTIFIERS = frozenset({"pid", "tid", "device", "context", "stream", "correlation_id", "range_id"})
+"""Integer columns that name something, and count nothing."""

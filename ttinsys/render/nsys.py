@@ -1,8 +1,10 @@
-"""The text that `nsys stats` prints: its CSV, its JSON and its table."""
+"""The text that `nsys stats` prints: CSV, JSON and table."""
 
 from __future__ import annotations
 
 import json
+import math
+from typing import Any
 
 import polars as pl
 
@@ -16,11 +18,13 @@ def nsys_csv(_: Report, frame: pl.DataFrame) -> str:
 
 
 def nsys_json(_: Report, frame: pl.DataFrame) -> str:
-    """As `nsys stats --format json`: a null is an empty string."""
-    rows = [
-        {name: "" if value is None else value for name, value in row.items()} for row in frame.iter_rows(named=True)
-    ]
-    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+    """As `nsys stats --format json`: a null, and what is no number, is an empty string."""
+    rows = [{name: _json_cell(value) for name, value in row.items()} for row in frame.iter_rows(named=True)]
+    return json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _json_cell(value: Any) -> Any:
+    return "" if value is None or (isinstance(value, float) and not math.isfinite(value)) else value
 
 
 def nsys_table(report: Report, frame: pl.DataFrame) -> str:
@@ -41,12 +45,16 @@ def nsys_table(report: Report, frame: pl.DataFrame) -> str:
 
 
 def _cells(values: pl.Series) -> list[str]:
-    cells = ["" if value is None else printable(str(value)) for value in values]
+    listed = values.to_list()
+    if values.dtype.is_float():
+        # Adding zero takes the sign off -0.0.
+        listed = [None if value is None else value + 0.0 for value in listed]
+    cells = ["" if value is None else printable(str(value)) for value in listed]
     return [cell if len(cell) <= _LONGEST else f"{cell[: _LONGEST - 1]}…" for cell in cells]
 
 
 _LONGEST = 100
-
+"""Characters of a cell: nsys's own `colmax`, unless it is given."""
 
 NSYS_TEXTS = {"csv": nsys_csv, "json": nsys_json, "table": nsys_table}
-"""What prints each `--format`."""
+"""Functions that make the text of each `--format`."""

@@ -1,4 +1,4 @@
-"""Where a result goes, and that it gets there whole or not at all."""
+"""Destinations of results: each file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-FORMATS = ("table", "markdown", "csv", "json", "parquet")
-"""What `--format` takes."""
+FORMATS = ("table", "markdown", "csv", "json", "parquet", "xlsx")
+"""Values of `--format`."""
 
-SUFFIXES = {"md": "markdown"}
-"""Formats whose files end in another name than theirs."""
+SUFFIXES = {"txt": "table", "md": "markdown"}
+"""Formats of files whose suffix is not the name of their format."""
 
-_NOT_TO_READ = ("parquet", "html")
+_BINARY = ("parquet", "xlsx", "html")
+"""Formats that nobody reads in a terminal."""
 
 PICTURES = ("svg", "png", "pdf", "html", "json")
-"""What `--plot` writes, by the suffix; JSON is the Vega-Lite specification."""
+"""Suffixes of files that `--plot` writes; JSON is the Vega-Lite specification."""
 
 
 class OutputError(Exception):
@@ -36,24 +37,30 @@ class Destination:
         path: the file; None is standard output.
         force: whether an existing file may be replaced.
         rows: how many rows a table for people shows; 0 is all.
+        announce: receives a sentence about each file once it is written; None keeps silent.
     """
 
     format: str = "table"
     path: Path | None = None
     force: bool = False
     rows: int = 50
+    announce: Callable[[str], object] | None = None
 
     @property
     def for_people(self) -> bool:
-        """Whether it shows scaled numbers and the first rows, rather than all there is."""
+        """Whether numbers are scaled and only the first rows are shown."""
         return self.format in ("table", "markdown")
 
     def check(self) -> None:
         """Raise `OutputError` now for what would fail after the work is done."""
+        if self.format == "xlsx":
+            from ttinsys.render.sheet import check_sheets
+
+            check_sheets()
         if self.path is None:
             if sys.stdout is None:
                 raise OutputError("standard output is closed: give -o FILE")
-            if self.format in _NOT_TO_READ and sys.stdout.isatty():
+            if self.format in _BINARY and sys.stdout.isatty():
                 raise OutputError(f"{self.format} is not for a terminal: give -o FILE")
             return
         try:
@@ -76,22 +83,29 @@ class Destination:
 
 
 def emit_text(text: str, destination: Destination) -> None:
-    """Write text that is already in its final form; raises as `emit` does."""
-    # A path, which may be part of it, can be any bytes.
+    """Write text as it is; raises as `emit` does."""
+    # The text may hold a path, which can be any bytes.
     write_to(destination, lambda file: file.write(text.encode(errors="replace")))
 
 
-def write_to(destination: Destination, write: Callable[[IO[bytes]], Any]) -> None:
+def write_to(destination: Destination, write: Callable[[IO[bytes]], Any], *, content: str = "") -> None:
     """Call `write` with a binary file: standard output, or one that takes its place only when it is whole.
+
+    Every file that a command writes goes through here, except those of `folder.write_folder`.
+
+    Args:
+        destination: where to; a file is announced.
+        write: writes to the file that it receives.
+        content: what the announcement says of the content, such as the number of rows.
 
     Raises:
         OutputError: it could not be written; no file is left half written.
-        BrokenPipeError: nobody reads standard output any more.
+        BrokenPipeError: the reader of standard output has gone.
     """
     if destination.path is None:
         _write_to_stdout(write)
         return
-    # What a link names is replaced, not the link.
+    # The target of a link is replaced, not the link.
     target = Path(os.path.realpath(destination.path))
     beside = target.with_name(f".ttinsys.{secrets.token_hex(8)}.partial")
     try:
@@ -104,8 +118,10 @@ def write_to(destination: Destination, write: Callable[[IO[bytes]], Any]) -> Non
     except OSError as error:
         raise OutputError(f"{target}: {error.strerror or error}: nothing was written") from error
     finally:
-        # Ctrl-C comes twice, from Polars and from Python, which may be while the first is being tidied up.
+        # Ctrl-C arrives twice, from Polars and from Python: the second may interrupt the tidying up above.
         beside.unlink(missing_ok=True)
+    if destination.announce is not None:
+        destination.announce(f"wrote {destination.path}{f' ({content})' if content else ''}")
 
 
 def _write_to_stdout(write: Callable[[IO[bytes]], Any]) -> None:
@@ -116,13 +132,13 @@ def _write_to_stdout(write: Callable[[IO[bytes]], Any]) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        # What is left in the buffer would fail again when Python closes it, with a message of its own.
+        # Python would flush the rest of the buffer when it exits, fail again, and print a message of its own.
         discard(sys.stdout)
         raise OutputError(f"standard output: {error.strerror or error}: not all was written") from error
 
 
 def _pour(write: Callable[[IO[bytes]], Any], file: IO[bytes]) -> None:
-    """Call `write` with what stands for `file`; what goes wrong is Python's error, whatever `write` made of it."""
+    """Call `write` with a stand-in for `file`; an error of the file itself is raised, whatever `write` made of it."""
     raw = _Recorder(file)
     try:
         with io.BufferedWriter(raw, _BUFFER_BYTES) as buffered:
@@ -134,18 +150,18 @@ def _pour(write: Callable[[IO[bytes]], Any], file: IO[bytes]) -> None:
 
 
 class _Recorder(io.RawIOBase):
-    """A file without a descriptor: Polars would write to that itself, slower, and report failures as something else."""
+    """A file without a descriptor: to one, Polars would write itself, slower, and raise errors of another type."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.error: OSError | None = None
 
     def writable(self) -> bool:
-        """Yes."""
+        """Always."""
         return True
 
     def write(self, data: Any, /) -> int:
-        """Pass on."""
+        """Write to the file, and keep its error."""
         try:
             return self._file.write(data)
         except OSError as error:
@@ -157,12 +173,14 @@ _BUFFER_BYTES = 1 << 20
 
 
 def discard(stream: IO[str]) -> None:
-    """Let what is written to the stream's descriptor from now on go nowhere."""
+    """Send what is written to the stream's descriptor from now on to the null device."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)
 
 
 def printable(text: str) -> str:
-    """Text from a trace with nothing left in it that could control a terminal."""
+    """Text from a trace, with U+FFFD for each character that could control a terminal."""
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else "�" for character in text)

@@ -1,8 +1,9 @@
-"""An overview of a trace, for people and for programs."""
+"""The overview of a trace as text and as JSON."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -17,40 +18,47 @@ from ttinsys.tables.overview import Overview
 
 _UNITS = Table(
     "overview",
-    Column("sum_ns", pl.Int64, "durations added up", unit="ns"),
-    Column("memory_bytes", pl.Int64, "device memory", unit="B"),
+    Column("sum_ns", pl.Int64, "Sum of durations.", unit="ns"),
+    Column("memory_bytes", pl.Int64, "Device memory.", unit="B"),
 )
 
 
-def overview_json(seen: Sequence[Overview], _: Destination) -> str:
+def overview_json(overviews: Sequence[Overview], _: Destination) -> str:
     """Overviews as a JSON list, with raw numbers."""
-    listed = [{field.name: _plain(getattr(one, field.name)) for field in fields(one)} for one in seen]
-    return json.dumps(listed, indent=2, ensure_ascii=False) + "\n"
+    listed = [{field.name: _plain(getattr(one, field.name)) for field in fields(one)} for one in overviews]
+    return json.dumps(listed, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def overview_text(seen: Sequence[Overview], destination: Destination) -> str:
+def overview_text(overviews: Sequence[Overview], destination: Destination) -> str:
     """Overviews as a person reads them."""
-    return "\n".join(_text(one, destination) for one in seen)
+    return "\n".join(_text(one, destination) for one in overviews)
 
 
 OVERVIEW_TEXTS = {"table": overview_text, "json": overview_json}
-"""What makes each `--format`."""
+"""The function that writes each `--format`."""
 
 
 def _plain(value: Any) -> Any:
+    """A value as JSON has it. What an annotated run says of itself may hold NaN, which JSON has not: it is null."""
     if isinstance(value, pl.DataFrame):
-        return value.to_dicts()
-    return value if isinstance(value, dict | tuple | int | None) else str(value)
+        return _plain(value.to_dicts())
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, int | str | None) else str(value)
 
 
 def _text(one: Overview, destination: Destination) -> str:
-    export = one.export
-    version = export.get("EXPORT_PRODUCT_VERSION", "of an unknown version")
-    schema = export.get("EXPORT_SCHEMA_VERSION", "unknown")
+    version = one.export.get("EXPORT_PRODUCT_VERSION", "of an unknown version")
+    schema = one.export.get("EXPORT_SCHEMA_VERSION", "unknown")
     lines = [
         printable(f"{one.path}: {one.format}, exported by nsys {version}, schema {schema}"),
         _span(one),
-        coverage_sentence(one.coverage),
+        # Where there is no operation, a note says why.
+        *([] if one.coverage.is_empty() else [coverage_sentence(one.coverage)]),
         *(printable(note) for note in one.notes),
         *(printable(run_sentence(run)) for run in one.runs),
     ]
@@ -64,21 +72,30 @@ def _text(one: Overview, destination: Destination) -> str:
     }
     for title, frame in sections.items():
         if not frame.is_empty():
-            lines += ["", title, table_text(frame, destination, _UNITS).rstrip("\n")]
+            has_values = any(column.null_count() < frame.height for column in frame)
+            text = table_text(frame, destination, _UNITS) if has_values else f"{frame.height:,} without any value"
+            lines += ["", title, text.rstrip("\n")]
     return "\n".join(lines) + "\n"
 
 
 def run_sentence(run: dict[str, object]) -> str:
-    """An annotated run in a line: its own words, in its own order."""
+    """An annotated run in a line: model, request and versions, as the run describes itself."""
     request = run.get("request")
-    asked = [f"{value} {name}" for name, value in request.items()] if isinstance(request, dict) else []
+    options = [f"{value} {name}" for name, value in request.items()] if isinstance(request, dict) else []
     rest = [f"{name} {value}" for name, value in run.items() if isinstance(value, str) and name != "model"]
     return "; ".join(
-        ["run of " + str(run.get("model", "a model")), *([", ".join(asked)] if asked else []), ", ".join(rest)]
+        ["run of " + str(run.get("model", "a model")), *([", ".join(options)] if options else []), ", ".join(rest)]
     )
 
 
 def _span(one: Overview) -> str:
     if one.start_ns is None or one.end_ns is None:
         return "no events"
-    return f"{(one.end_ns - one.start_ns) / 1e9:,.3f} s, from {one.start_ns / 1e9:,.3f} to {one.end_ns / 1e9:,.3f} s"
+    length, start, end = map(_in_seconds, (one.end_ns - one.start_ns, one.start_ns, one.end_ns))
+    return f"{length} s, from {start} to {end} s"
+
+
+def _in_seconds(ns: int) -> str:
+    """Nanoseconds in seconds, to the millisecond; what rounds to zero has no sign."""
+    text = f"{ns / 1e9:,.3f}"
+    return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text

@@ -1,4 +1,4 @@
-"""The page of a reproduction and the files beside it: every table as CSV, every figure as SVG.
+"""The page of a reproduction, with every table as a CSV file and every figure as an SVG file beside it.
 
 write(captures, Path("reproduced"))
 """
@@ -28,52 +28,54 @@ def write(
 
     Args:
         captures: Captures of a folder.
-        folder: Folder to write; it is created if it does not exist.
-        force: Whether to replace an earlier reproduction.
-        progress: Called with what is being worked on.
+        folder: Folder to write to, which is created if it does not exist.
+        force: Whether to replace a reproduction that the folder holds.
+        progress: Called with the title of each figure and table before it is made.
 
     Returns:
-        Every figure and table, with evidence or without.
+        Every figure and table of the study, with evidence or without.
 
     Raises:
-        OutputError: The folder holds an input or a foreign file, exists and `force` is not set, or cannot be written.
-        TraceError: No capture says which model it is of.
+        OutputError: The folder holds an input, holds files that we did not write, exists without `force`, or cannot be
+            written.
+        TraceError: The captures have the data for none of the figures and tables.
     """
+    # Checked before the work, which takes minutes, and again when the folder is written.
     inputs = [captures.folder, *(trace.path for trace in captures.traces.values()), *captures.profiles]
     check_folder(folder, force=force, inputs=inputs)
     results, claims = reproduced(captures, progress)
     if not any(result.has_evidence for result in results):
         count, make = len(captures.traces), results[0].item.capture
-        raise TraceError(f"none of the {count} captures says which model it is of: make some with {make}")
+        raise TraceError(f"none of the {count} captures says which model it ran: make some with {make}")
 
-    def fill(target: Path) -> None:
-        parts = [_result(result, target) for result in results]
+    def fill(made: Path) -> None:
+        parts = [_result(result, made) for result in results]
         text = html.document("ttinsys: the study reproduced", _body(captures, results, claims, parts))
-        (target / PAGE).write_text(text, encoding="utf-8")
+        (made / PAGE).write_text(text, encoding="utf-8")
 
     write_folder(folder, fill, force=force, inputs=inputs)
     return results
 
 
 def missing(results: Sequence[Result]) -> list[str]:
-    """A line for each figure or table without evidence, with the command that makes its captures."""
+    """One line for each figure or table that could not be made, with the command that makes its captures."""
     return [
         f"{result.item.title} needs captures: {result.item.capture}" for result in results if not result.has_evidence
     ]
 
 
 def _body(captures: Captures, results: Sequence[Result], claims: Sequence[MeasuredClaim], parts: Sequence[str]) -> str:
-    shown = [result for result in results if result.has_evidence]
-    links = "".join(f'<li><a href="#{r.item.id}">{html.text(r.item.title.split(":")[0])}</a></li>' for r in shown)
+    made = [result for result in results if result.has_evidence]
+    links = "".join(f'<li><a href="#{r.item.id}">{html.text(r.item.title.split(":")[0])}</a></li>' for r in made)
     nav = f'<nav><ul><li><a href="#top">Measured and published</a></li>{links}</ul></nav>'
     head = (
         '<div id="top"></div><h1>The study, reproduced</h1><p class="lead">Generative AI Beyond LLMs: System '
-        "Implications of Multi-Modal Generation (arXiv 2312.14385v2), from your own captures. Other GPUs have other "
-        "ridge points: compare order and direction, not absolute values.</p>"
+        "Implications of Multi-Modal Generation (arXiv 2312.14385v2), reproduced from your own captures. Other GPUs "
+        "have other ridge points: compare order and direction, not absolute values.</p>"
     )
-    missing_items = html.items(missing(results), "findings")
-    lacking = f"<h2>What is missing</h2>{missing_items}" if missing_items else ""
-    failed = f"<h2>What could not be read</h2>{html.items(captures.failed, 'findings')}" if captures.failed else ""
+    lines = html.items(missing(results), "findings")
+    lacking = f"<h2>Missing captures</h2>{lines}" if lines else ""
+    failed = f"<h2>Failed captures</h2>{html.items(captures.failed, 'findings')}" if captures.failed else ""
     foot = f"<footer>Made by ttinsys {__version__}. Each table is beside this page as CSV, each figure as SVG.</footer>"
     return (
         f"{nav}<main>{head}{_captures(captures)}<h2>Measured beside published</h2>{_claims(claims)}{lacking}{failed}"
@@ -84,14 +86,14 @@ def _body(captures: Captures, results: Sequence[Result], claims: Sequence[Measur
 def _captures(captures: Captures) -> str:
     devices = captures.runs["device"].drop_nulls().unique(maintain_order=True).to_list()
     models = captures.runs["model"].n_unique()
-    summary = f"{len(captures.traces)} captures of {models} models on {', '.join(devices) or 'unnamed devices'}."
+    sentence = f"{len(captures.traces)} captures of {models} models on {', '.join(devices) or 'unnamed devices'}."
     simulated = int(captures.runs["simulated"].sum())
     note = f'<div class="note">{simulated} of them are simulated: their times come from a model of a GPU.</div>'
-    return f"<p>{html.text(summary)}</p>{note if simulated else ''}"
+    return f"<p>{html.text(sentence)}</p>{note if simulated else ''}"
 
 
 def _claims(claims: Sequence[MeasuredClaim]) -> str:
-    """A row per claim: what the study says, how sure that is, and what was measured."""
+    """The table of claims: what the study publishes, how sure it is that it does, and what was measured."""
     rows = [
         f'<tr><td><a href="#{each.claim.item}">{html.text(each.claim.item.replace("-", " ").capitalize())}</a></td>'
         + "".join(f"<td>{html.text(cell)}</td>" for cell in (each.claim.subject, each.claim.says))
@@ -101,12 +103,12 @@ def _claims(claims: Sequence[MeasuredClaim]) -> str:
     ]
     heads = "".join(f"<th>{name}</th>" for name in ("where", "what", "claim", "published", "mark", "measured"))
     marks = (
-        "Marks: stated in the abstract, recalled from the body, or computed from the definitions of the models. "
-        "Published values are of an A100 80 GB, with FlashAttention-2 against unfused attention."
+        "Stated: in the abstract. Recalled: from the body of the paper. The study measures FlashAttention-2 against "
+        "unfused attention on an A100 80 GB"
     )
     return (
         f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-        f'<p class="soft">{html.text(marks)}</p>'
+        f'<p class="soft">{html.text(marks)}.</p>'
     )
 
 
@@ -119,12 +121,13 @@ def _result(result: Result, folder: Path) -> str:
 
 
 def _evidence(id: str, number: int, each: Evidence, folder: Path) -> str:
-    """One view of one group: heading, figure and table; figure and table are also written to files."""
+    """HTML of one view of one group: heading, figure and table. The figure and the table are also written as files."""
     name, frame = each.shown.name, each.shown.frame
     lacking = "".join(f'<div class="lacking">{html.text(sentence)}</div>' for sentence in each.shown.lacking)
     title = ": ".join(part for part in (each.label, each.view.heading) if part) or name
     if frame.is_empty():
         return lacking
+    # Titles hold names from traces: only letters and digits of them reach a file name.
     stem = re.sub("[^a-z0-9]+", "-", f"{id} {number:02d} {title}".lower()).strip("-")
     (folder / "tables").mkdir(exist_ok=True)
     frame.write_csv(folder / "tables" / f"{stem}.csv")

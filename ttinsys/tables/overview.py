@@ -1,13 +1,13 @@
-"""What a trace holds: how it was made, which tables, devices, processes, ranges and GPU work, and how it is covered.
+"""Describe a trace: its capture, tables, devices, processes, ranges and GPU work, and how much is attributed.
 
     overview(ttinsys.load("run.sqlite")).notes
 
-It is what `ttinsys info` prints.
+`ttinsys info` prints it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +16,18 @@ import polars as pl
 from parsers import Trace
 from parsers.tables import TABLES
 from ttinsys.attribution.attribute import attribute
+from ttinsys.attribution.availability import available
 from ttinsys.attribution.coverage import coverage
 from ttinsys.attribution.identity import pid_of, tid_of
 from ttinsys.attribution.labels import marks, run_descriptions, unread
 from ttinsys.attribution.nvtx import crossing, ranges
+from ttinsys.attribution.select import Selection, apply_selection
 
 SIMULATED = "SIMULATED"
 """Key of the export's own table by which a trace says that its times come from a model of a GPU."""
 _MADE_UP = (SIMULATED, "SYNTHETIC")
+_ATTRIBUTION = ("range_id", "attributed_by")
+_USED = ("kind", "device", "stream", "start_ns", "end_ns", "duration_ns", *_ATTRIBUTION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +37,16 @@ class Overview:
     Args:
         path: what was opened.
         format: how it is stored.
-        export: the export's own keys and values.
-        start_ns, end_ns: first start and last end of any event that we read; None where there is none.
+        export: keys and values that the export states about itself.
+        start_ns, end_ns: first start and last end of any event that is read; None where there is none.
         tables: `table`, `source` (nsys's name; null where absent), `rows`.
-        gpus: the machine's GPUs, `parsers.tables.GPUS`.
+        gpus: the machine's GPUs, `parsers.tables.GPUS`, by CUDA device.
         threads: `pid`, `process`, `tid`, `thread`, `api_calls`, `ranges` of threads that made any.
         operations: `kind`, `device`, `streams`, `ops`, `sum_ns`.
         ranges: `domain`, `kind`, `ranges`, `names`, `deepest`, `unfinished`.
         coverage: see `ttinsys.attribution.coverage.coverage`.
-        runs: what annotated runs say of themselves: model, request, versions.
-        notes: what a reader must know before trusting a number, a sentence each.
+        runs: what annotated runs state about themselves: model, request, versions.
+        notes: what a reader must know before trusting a number, a sentence each, none twice.
     """
 
     path: Path
@@ -60,66 +64,67 @@ class Overview:
     notes: tuple[str, ...]
 
 
-def overview(trace: Trace, read: Mapping[str, pl.LazyFrame] | None = None) -> Overview:
-    """Look at all of a trace once.
+def overview(
+    trace: Trace, read: Mapping[str, pl.LazyFrame] | None = None, *, selection: Selection | None = None
+) -> Overview:
+    """Look at a trace, or a part of it, once.
 
     Args:
         trace: an opened trace.
         read: its `ops` and `ranges`, where they have been read already.
+        selection: the part to look at; None is the whole.
     """
+    whole, trace = trace, apply_selection(trace, selection or Selection())
     read = read or {"ops": attribute(trace), "ranges": ranges(trace)}
-    used = ("kind", "device", "stream", "start_ns", "end_ns", "duration_ns", *_ATTRIBUTION)
-    ops, nested = read["ops"].select(used).cache(), read["ranges"].cache()
-    timed = ("kernels", "memcpys", "memsets", "graph_launches", "api_calls", "nvtx_events")
-    spans = pl.concat([getattr(trace, name).select(pl.col("start_ns").min(), pl.col("end_ns").max()) for name in timed])
-    counts = [getattr(trace, name).select(pl.len()) for name in TABLES]
-    negative = ops.select((pl.col("duration_ns") < 0).sum())
+    ops, nested = read["ops"].select(_USED).cache(), read["ranges"].cache()
     covered, operations, by_domain, elsewhere, span, backwards, export, gpus, threads, *rows = pl.collect_all(
         [
             coverage(ops),
             _operations(ops),
             _by_domain(nested),
             crossing(trace).select(pl.len()),
-            spans.select(pl.col("start_ns").min(), pl.col("end_ns").max()),
-            negative,
+            _span(trace),
+            ops.select((pl.col("duration_ns") < 0).sum()),
             trace.export_info,
-            trace.gpus,
+            trace.gpus.sort("device_id", "id", nulls_last=True, maintain_order=True),
             _threads(trace, nested),
-            *counts,
+            *(trace.frames[name].select(pl.len()) for name in trace.frames),
         ]
     )
-    tables = pl.DataFrame(
-        {
-            "table": list(TABLES),
-            "source": [trace.sources.get(name) for name in TABLES],
-            "rows": [frame.item() for frame in rows],
-        },
-        schema_overrides={"source": pl.String},
-    )
-    keys = dict(export.drop_nulls().iter_rows())
-    said = marks(trace)
+    stated = dict(export.drop_nulls().iter_rows())
+    annotations = marks(trace)
+    made_up = [f"No machine ran this: {stated[key]}." for key in _MADE_UP if key in stated]
+    missing = _missing(whole, covered, by_domain, selection)
+    odd = _oddities(trace, covered, by_domain, elsewhere.item(), backwards.item())
     return Overview(
         path=trace.path,
         format=trace.format,
-        export=keys,
+        export=stated,
         start_ns=span["start_ns"].item(),
         end_ns=span["end_ns"].item(),
-        tables=tables,
+        tables=_tables(trace, [frame.item() for frame in rows]),
         gpus=gpus,
         threads=threads,
         operations=operations,
         ranges=by_domain,
         coverage=covered,
-        runs=tuple(run_descriptions(said)),
-        notes=(
-            *(f"No machine ran this: {keys[key]}." for key in _MADE_UP if key in keys),
-            *_notes(trace, covered, by_domain, elsewhere.item(), backwards.item()),
-            *unread(said),
-        ),
+        runs=tuple(run_descriptions(annotations)),
+        notes=tuple(dict.fromkeys([*made_up, *missing, *odd, *unread(annotations)])),
     )
 
 
-_ATTRIBUTION = ("range_id", "attributed_by")
+def _span(trace: Trace) -> pl.LazyFrame:
+    """First start and last end in all tables of events."""
+    timed = [name for name, table in TABLES.items() if {"start_ns", "end_ns"} <= table.schema.keys()]
+    spans = [trace.frames[name].select(pl.col("start_ns").min(), pl.col("end_ns").max()) for name in timed]
+    return pl.concat(spans).select(pl.col("start_ns").min(), pl.col("end_ns").max())
+
+
+def _tables(trace: Trace, rows: Sequence[int]) -> pl.DataFrame:
+    """Every table with its number of rows."""
+    sources = [trace.sources.get(name) for name in trace.frames]
+    listed = {"table": [*trace.frames], "source": sources, "rows": rows}
+    return pl.DataFrame(listed, schema_overrides={"source": pl.String})
 
 
 def _operations(ops: pl.LazyFrame) -> pl.LazyFrame:
@@ -172,7 +177,7 @@ def _threads(trace: Trace, nested: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def simulated(keys: Mapping[str, str]) -> str | None:
-    """The sentence for a trace that a model of a GPU made up, and that looks like any other; None for those measured.
+    """The sentence for a trace whose times come from a model of a GPU; None for one that was measured.
 
     Args:
         keys: the export's own keys and values.
@@ -180,24 +185,35 @@ def simulated(keys: Mapping[str, str]) -> str | None:
     return f"No machine ran this: {keys[SIMULATED]}." if SIMULATED in keys else None
 
 
-def _notes(trace: Trace, covered: pl.DataFrame, by_domain: pl.DataFrame, elsewhere: int, backwards: int) -> list[str]:
-    notes = []
-    if covered.is_empty():
-        notes.append("No GPU activity: profile on a machine with a GPU with --trace=cuda,nvtx.")
-    if by_domain.is_empty():
-        notes.append("No NVTX ranges: annotate the program and profile with --trace=cuda,nvtx.")
+def _missing(
+    whole: Trace, covered: pl.DataFrame, by_domain: pl.DataFrame, selection: Selection | None
+) -> Iterator[str]:
+    """What the trace lacks, and how to get it: by another capture, or by other filters."""
+    if covered.is_empty() and selection:
+        yield _sentence(available(whole, selection))
+    elif covered.is_empty():
+        yield f"No GPU activity: {TABLES['kernels'].remedy}."
+    if by_domain.is_empty() and not (selection and whole.has("nvtx_events")):
+        yield f"No NVTX ranges: {TABLES['nvtx_events'].remedy}."
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith("?") else ".")
+
+
+def _oddities(
+    trace: Trace, covered: pl.DataFrame, by_domain: pl.DataFrame, elsewhere: int, backwards: int
+) -> Iterator[str]:
+    """What a reader must know to read the numbers right."""
     if trace.has("graph_launches"):
-        notes.append("CUDA graphs are traced as a whole: profile with --cuda-graph-trace=node to see their kernels.")
+        yield "CUDA graphs are traced as a whole: profile with --cuda-graph-trace=node to see their kernels."
     early = covered.filter(pl.col("attributed_by") == "launched_before_capture")["ops"].sum()
     if early:
-        notes.append(f"{early:,} operations were launched before the capture began, so no range can be known for them.")
+        yield f"{early:,} operations were launched before the capture began, so no range can be known for them."
     unfinished = by_domain["unfinished"].sum()
     if unfinished:
-        notes.append(f"{unfinished:,} ranges were never closed: they count as open to the end of the capture.")
+        yield f"{unfinished:,} ranges were never closed: they count as open to the end of the capture."
     if elsewhere:
-        notes.append(f"{elsewhere:,} start/end ranges close on another thread: they enclose nothing.")
+        yield f"{elsewhere:,} start/end ranges close on another thread: they enclose nothing."
     if backwards:
-        notes.append(
-            f"{backwards:,} operations end before they start: their negative durations are counted as they are."
-        )
-    return notes
+        yield f"{backwards:,} operations end before they start: their negative durations are counted as they are."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from annotate.models.spec import Part
+from ..spec import Part
 
 CLIP_L = Part(
     "transformers.CLIPTextModel",

@@ -1,0 +1,1 @@
+"""What several models share, and what diffusers and transformers do not have: configurations, tokenizers, pipelines."""
