@@ -1,4 +1,4 @@
-"""What a run may choose: how attention is computed, and what is compiled.
+"""Options of a run: how attention is computed, and what is compiled.
 
 with attention(pipeline, "eager"):
     pipeline("a corgi")
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from annotate.errors import ImpossibleRequest
+from annotate.errors import ImpossibleRequest, unknown
 from annotate.tree import roots
 
 _KERNELS = {
@@ -25,28 +25,45 @@ _KERNELS = {
     "math": SDPBackend.MATH,
 }
 ATTENTIONS = ("sdpa", "eager", *_KERNELS)
-"""Ways of computing attention; any backend of diffusers (`sage`, `_flash_3`, ...) is one too, for models that take it.
+"""Ways of computing attention, beside the backends of diffusers (`sage`, `_flash_3`, ...).
 
-`eager` is unfused: two matrix products and a softmax, as diffusers and transformers write them out, and where they do
-not, as torch's own fallback does. The others are torch's kernels; where one cannot take a call, the next one does.
+`eager` is unfused: two matrix products and a softmax, as diffusers and transformers have them, or as torch's fallback
+does where they have none. The others are torch's kernels; where one does not support a call, the next one takes it.
 """
 
 COMPILES = ("none", "regional", "full")
-"""What is compiled of the denoiser: nothing, its repeated blocks each, or the whole."""
+"""What is compiled: nothing, each repeated block of the denoiser, or all of it."""
 
 
 def components(target: Any) -> Iterator[nn.Module]:
-    """Modules of a model, pipeline or cascade that are called from outside."""
+    """Yield the modules of a model, pipeline or cascade that are called from outside."""
     for root in roots(target):
         yield from root.components.values()
 
 
-@contextmanager
-def attention(target: Any, chosen: str) -> Iterator[None]:
-    """Compute attention in a chosen way inside the block. Processors that were replaced stay replaced.
+def check_attention(chosen: str) -> None:
+    """Refuse a word that names no way of computing attention.
 
     Raises:
-        ImpossibleRequest: there is no such way for this model.
+        ImpossibleRequest: with the nearest word, and the list.
+    """
+    from diffusers.models.attention_dispatch import AttentionBackendName
+
+    known = dict.fromkeys((*ATTENTIONS, *(backend.value for backend in AttentionBackendName)))
+    if chosen not in known:
+        raise ImpossibleRequest(unknown("--attention", chosen, known))
+
+
+@contextmanager
+def attention(target: Any, chosen: str) -> Iterator[None]:
+    """Compute attention in a chosen way inside the block. Replaced processors stay replaced.
+
+    Args:
+        target: the pipeline or model.
+        chosen: one of `ATTENTIONS`, or a backend of diffusers.
+
+    Raises:
+        ImpossibleRequest: the model or the machine does not support it.
     """
     if chosen == "sdpa":
         yield
@@ -65,7 +82,7 @@ def attention(target: Any, chosen: str) -> Iterator[None]:
 
 @contextmanager
 def _reduced_precision() -> Iterator[None]:
-    """Let torch's fallback multiply in half precision, as an unfused attention would, and not convert to single."""
+    """Let torch's fallback multiply in half precision, as unfused attention does, instead of converting to single."""
     before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()  # type: ignore[no-untyped-call]
     torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(enabled=True)
     try:
@@ -75,11 +92,11 @@ def _reduced_precision() -> Iterator[None]:
 
 
 def _unfuse(target: Any) -> None:
-    """Replace fused attention by the unfused one that each library has."""
+    """Replace fused attention by the unfused one of each library."""
     for component in components(target):
         if hasattr(component, "set_attn_implementation"):
             component.set_attn_implementation("eager")  # type: ignore[operator]
-        # Transformers hand masks to their attention that the unfused processors do not take: those fall to torch.
+        # Transformer models pass masks that the unfused processors do not support: torch's fallback takes those.
         for module in component.modules() if _UNETS.search(type(component).__name__) else ():
             unfused = _UNFUSED.get(type(getattr(module, "processor", None)).__name__)
             if unfused is not None:
@@ -100,32 +117,32 @@ def _dispatch(target: Any, backend: str) -> None:
     except (ValueError, RuntimeError, ImportError) as error:
         raise ImpossibleRequest(f"--attention {backend}: {str(error).splitlines()[0]}") from error
     if not able:
-        raise ImpossibleRequest(f"--attention {backend}: this model takes {', '.join(ATTENTIONS)}")
+        raise ImpossibleRequest(f"--attention {backend}: this model supports {', '.join(ATTENTIONS)}")
 
 
 def compile_denoiser(target: Any, chosen: str, *, cuda_graphs: bool) -> None:
-    """Compile what makes the steps: the denoiser, or the decoder of an autoregressive model.
+    """Compile what runs in every step: the denoiser, or the decoder of an autoregressive model.
 
     Args:
         target: the pipeline or model.
-        chosen: of `COMPILES`.
+        chosen: one of `COMPILES`.
         cuda_graphs: replay the kernels of a call as one CUDA graph.
 
     Raises:
-        ImpossibleRequest: nothing in it can be compiled that way.
+        ImpossibleRequest: the model has nothing to compile that way.
     """
     if chosen == "none" and not cuda_graphs:
         return
     options: dict[str, Any] = {"mode": "reduce-overhead"} if cuda_graphs else {}
     if chosen == "none":
-        options = {"backend": "cudagraphs"}  # the kernels stay what they are
+        options = {"backend": "cudagraphs"}  # keeps the kernels of the run without compilation
     compiled = 0
     for module in _makers_of_steps(target):
         for block in _repeated(module) if chosen == "regional" else [module]:
             block.compile(**options)
             compiled += 1
     if not compiled:
-        raise ImpossibleRequest(f"--compile {chosen}: this model has no block that repeats: use --compile full")
+        raise ImpossibleRequest(f"--compile {chosen}: this model has no repeated block: use --compile full")
 
 
 def _makers_of_steps(target: Any) -> Iterator[nn.Module]:
@@ -137,6 +154,6 @@ def _makers_of_steps(target: Any) -> Iterator[nn.Module]:
 
 
 def _repeated(module: nn.Module) -> list[nn.Module]:
-    """Blocks that the class names as repeated, else the transformer blocks in lists."""
+    """The blocks that the class names as repeated; without such names, none."""
     names = getattr(module, "_repeated_blocks", None) or getattr(module, "_no_split_modules", None) or ()
     return [inner for inner in module.modules() if type(inner).__name__ in names]

@@ -1,7 +1,8 @@
-"""What the commands of this package share: options, and one place that turns errors into a line and an exit status."""
+"""What the commands of this package share: options, and the one place that turns an error into an exit status."""
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -24,42 +25,59 @@ _REQUEST = (
     ("frames", "Frames of the clip."),
     ("tokens", "Tokens to decode."),
     ("prompt-tokens", "Tokens of the prompt, where the model does not pad it to a fixed length."),
-    ("batch", "Prompts at once."),
-    ("seed", "Of the noise and of random weights."),
+    ("batch", "Prompts per run."),
+    ("seed", "Seed of the noise and of random weights."),
 )
+
+SIZES = ("full", "tiny")
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+class Choice(click.Choice[str]):
+    """One of some words; a word that is near one of them gets a suggestion, and every other word the list."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the word, or fail with the nearest one."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            near = difflib.get_close_matches(str(value), self.choices, 1)
+            if near:
+                self.fail(f"{error.message.rstrip('.')}: did you mean {near[0]}?", param, ctx)
+            raise
 
 
 def model_options(command: Command) -> Command:
-    """Size, type, `--steps` and the rest of `annotate.models.Request`, granularity: what every run of a model has."""
+    """Add the options of every run of a model: size, type, granularity, and those of `annotate.models.Request`."""
     options = [
-        click.option("--size", type=click.Choice(["full", "tiny"]), default="full", show_default=True, help=_SIZE),
-        click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help=_DTYPE),
+        click.option("--size", type=Choice(SIZES), default="full", show_default=True, help=_SIZE),
+        click.option("--dtype", type=Choice(DTYPES), help=_DTYPE),
         *(click.option(f"--{name}", type=int, help=text) for name, text in _REQUEST),
-        click.option("--granularity", type=click.Choice(LEVELS), default="leaf", show_default=True, help=_GRANULARITY),
+        click.option("--granularity", type=Choice(LEVELS), default="leaf", show_default=True, help=_GRANULARITY),
     ]
     return reduce(lambda inner, option: option(inner), reversed(options), command)
 
 
-_SIZE = "As published, or for tests."
-_DTYPE = "Of weights and activations; half precision on a GPU by default."
-_GRANULARITY = "The finest ranges."
+_SIZE = "The published size, or one for tests."
+_DTYPE = "Type of weights and activations; half precision on a GPU by default."
+_GRANULARITY = "Finest level that has ranges of its own."
 
 REQUEST_NAMES = tuple(name.replace("-", "_") for name, _ in _REQUEST)
-"""Names of the parameters that `model_options` gives to a command for its request."""
+"""Names of the parameters of a command that make up its request."""
 
 
 def requested(declared: Model, chosen: Mapping[str, Any]) -> Request:
-    """What a command's options ask of a model; what is not given is the model's default."""
+    """The request that the options of a command make; options that are absent have the model's defaults."""
     return declared.request(chosen["size"], **{name: chosen[name] for name in REQUEST_NAMES})
 
 
 def help_text(docstring: str | None) -> str:
-    """A raw docstring as click wants it: its examples, after a line of backslash and b, stay as they are."""
+    """A raw docstring as click needs it: examples that follow a line with backslash and b keep their lines."""
     return (docstring or "").replace("\\b", "\b")
 
 
 def say(text: str) -> None:
-    """A line for the person, on standard error."""
+    """Print a line on standard error."""
     click.echo(text, err=True)
 
 

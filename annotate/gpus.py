@@ -1,7 +1,7 @@
-"""GPUs by name: what their data sheets say, for rooflines of what ran on them and for simulating what did not.
+"""Data sheets of GPUs, for rooflines and for simulation.
 
-    gpu("h200").half        # 989.4e12 operations a second
-    known("NVIDIA H200")    # the same one, by the name that a trace has
+    gpu("h200").half        # 989.4e12 operations per second
+    known("NVIDIA H200")    # the same GPU, by its name in a trace
 
 All rates are dense (without sparsity) and at boost clock; a multiply-add is two operations.
 """
@@ -19,17 +19,17 @@ class Gpu:
     """One GPU.
 
     Args:
-        key: as on the command line.
-        name: as CUDA and nsys report it.
-        chip: of which it is made.
+        key: name on the command line.
+        name: name that CUDA and nsys report.
+        chip: name of the chip.
         compute: compute capability, major and minor.
-        sms: streaming multiprocessors.
+        sms: number of streaming multiprocessors.
         clock: boost clock, in Hz.
-        memory: size of its memory, in bytes.
-        bandwidth: of its memory, in bytes a second.
-        half: matrix products in FP16 or BF16 with sums in FP32, in operations a second.
-        tf32: matrix products in TF32, in operations a second.
-        single: FP32 without tensor cores, in operations a second.
+        memory: size of the memory, in bytes.
+        bandwidth: bandwidth of the memory, in bytes per second.
+        half: matrix products in FP16 or BF16 with FP32 accumulation, in operations per second.
+        tf32: matrix products in TF32, in operations per second.
+        single: FP32 without tensor cores, in operations per second.
         source: the data sheet.
     """
 
@@ -48,7 +48,7 @@ class Gpu:
 
     @property
     def ridge(self) -> float:
-        """Operations per byte from which on half-precision matrix products are bound by arithmetic."""
+        """Operations per byte above which half-precision matrix products are bound by arithmetic, not by memory."""
         return self.half / self.bandwidth
 
 
@@ -88,14 +88,14 @@ GPUS: Mapping[str, Gpu] = {
         ),
     )
 }  # fmt: skip
-"""By key."""
+"""GPUs by key."""
 
 
 def gpu(key: str) -> Gpu:
-    """A GPU by key.
+    """A GPU by key, in any case.
 
     Raises:
-        UnknownModel: none has that key.
+        UnknownModel: no GPU has that key.
     """
     if key.lower() not in GPUS:
         raise UnknownModel(unknown("GPU", key, GPUS))
@@ -103,5 +103,5 @@ def gpu(key: str) -> Gpu:
 
 
 def known(name: str) -> Gpu | None:
-    """The GPU that a trace names; None where it is not in the table."""
+    """The GPU that a trace names; None where no data sheet is known."""
     return next((found for found in GPUS.values() if found.name == name), None)

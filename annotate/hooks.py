@@ -1,4 +1,4 @@
-"""Annotate a model: attach ranges to all that it calls, and take them away again.
+"""Attach ranges to everything that a model calls, and take them away again.
 
     with annotate(pipeline):
         pipeline("a corgi riding a wave")
@@ -23,7 +23,7 @@ from torch import nn
 
 from annotate.attention import targets
 from annotate.backends import Backend, Nvtx
-from annotate.errors import AnnotateError
+from annotate.errors import ImpossibleRequest, unknown
 from annotate.labels import LEVELS, ModuleLabel
 from annotate.outer import Outer
 from annotate.patches import Patches
@@ -43,16 +43,16 @@ def nvtx() -> Nvtx:
 def annotate(
     target: Any, *, granularity: str = "leaf", backend: Backend | None = None, name: str = ""
 ) -> Iterator[Annotation]:
-    """Put ranges around everything that a model calls, for as long as the block lasts.
+    """Open a range around every call inside a model, within the block.
 
     Args:
         target: a torch module, a diffusers pipeline, or an object that has modules as attributes.
-        granularity: the finest ranges: `step`, `stage`, `component`, `block` or `leaf`.
+        granularity: finest level that has ranges of its own: `step`, `stage`, `component`, `block` or `leaf`.
         backend: where ranges go; NVTX if None.
-        name: what the names of ranges begin with, where one process runs several models.
+        name: prefix of the names of ranges, where one process runs several models.
 
     Raises:
-        AnnotateError: nothing to annotate, or no such granularity.
+        AnnotateError: the target has no modules, or there is no such granularity.
         MissingPackage: nvtx is not installed.
     """
     annotation = attach(target, granularity=granularity, backend=backend, name=name)
@@ -63,9 +63,9 @@ def annotate(
 
 
 def attach(target: Any, *, granularity: str = "leaf", backend: Backend | None = None, name: str = "") -> Annotation:
-    """As `annotate`, until `detach` is called on what is returned."""
+    """As `annotate`, until `detach` is called on the annotation that is returned."""
     if granularity not in LEVELS:
-        raise AnnotateError(f"no granularity {granularity}: there are {', '.join(LEVELS)}")
+        raise ImpossibleRequest(unknown("granularity", granularity, LEVELS))
     return Annotation(target, LEVELS.index(granularity), nvtx() if backend is None else backend, name)
 
 
@@ -77,8 +77,8 @@ class Annotation:
     """The ranges attached to one model.
 
     Attributes:
-        labels: what its ranges say, outermost first.
-        tracer: what opens and closes them.
+        labels: labels of its ranges, outermost first.
+        tracer: opens and closes the ranges.
     """
 
     def __init__(self, target: Any, level: int, backend: Backend, name: str) -> None:
@@ -101,11 +101,11 @@ class Annotation:
             raise
 
     def describe(self) -> None:
-        """Tell the trace again what ranges refer to: to be called where a capture begins in the middle of a run."""
+        """Write the marks that ranges refer to again. Call it where a capture begins in the middle of a run."""
         self.tracer.describe()
 
     def detach(self) -> None:
-        """Take all ranges away, and close what is open on this thread."""
+        """Take all ranges away, and close those that are open on this thread."""
         for outer in self._outer:
             outer.abandon()
         self._patches.restore()

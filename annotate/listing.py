@@ -1,4 +1,4 @@
-"""The models in words: all of them in a table, one of them by component."""
+"""What `annotate.run` prints of the models: all of them as a table, one of them by component."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from annotate.models import MODELS, Model, model
 
 
 def listing() -> str:
-    """All models: name, parameters, what a run makes by default, and the row of the study."""
-    rows: list[tuple[str, ...]] = [("name", "parameters", "by default", "study", "what it is")]
+    """A table of all models: name, parameters, default request, and row of the study."""
+    rows: list[tuple[str, ...]] = [("name", "parameters", "default", "study", "title")]
     for name in MODELS:
         found = model(name)
         rows.append((name, _billions(sum(found.parameters.values())), _asked(found), found.study or "", found.title))
@@ -17,10 +17,10 @@ def listing() -> str:
 
 
 def description(name: str) -> str:
-    """One model: its components with class, parameters, memory of the weights and FLOPs; source and notes.
+    """One model: source, notes, and its components with class, parameters, memory of the weights and FLOPs.
 
-    FLOPs are counted in a run of the published size on the meta device, of two steps: it takes seconds, or a minute for
-    the largest, and neither a GPU nor weights.
+    FLOPs are counted in a run of two steps at published size on the meta device. That needs neither a GPU nor weights,
+    and takes seconds, or a minute for the largest models.
 
     Raises:
         UnknownModel: no model has that name.
@@ -32,7 +32,7 @@ def description(name: str) -> str:
     lines += [f"default: {_asked(found)}", *([f"note: {found.note}"] if found.note else []), ""]
     costs = costs_by_component(found)
     rows: list[tuple[str, ...]] = [
-        ("component", "class", "parameters", "half precision", "calls", "TFLOP a call", "batch")
+        ("component", "class", "parameters", "half precision", "calls", "TFLOP/call", "batch")
     ]
     for part, count in found.parameters.items():
         calls, flops, batch = costs.get(part, (0, 0, 0))
@@ -45,7 +45,7 @@ def description(name: str) -> str:
 
 
 def costs_by_component(found: Model) -> dict[str, tuple[int, int, int]]:
-    """Calls, FLOPs in all of them, and batch of the first, by component, in a run of two steps or tokens."""
+    """Of each component in a run of two steps or tokens: calls, FLOPs of all calls, and batch of the first."""
     from annotate.gpus import gpu
     from annotate.simulation.run import simulate
     from annotate.tracer import tracer_of

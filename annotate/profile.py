@@ -1,4 +1,4 @@
-"""Capture a run with nsys, export it, and check that every range that was opened has arrived."""
+"""Capture a run with nsys, export it, and check that every range arrived."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from annotate.errors import AnnotateError, NothingRecorded
+from annotate.errors import NothingRecorded, RunFailed
 from annotate.nsys import capture, check_ranges, export, find_nsys, nsys_command
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def profile(
         say: told what is going on.
 
     Raises:
-        AnnotateError: the run failed; the message is its own.
+        RunFailed: the run failed; the message is its own.
         NothingRecorded: not all of its ranges arrived.
         MissingPackage: there is no nsys.
     """
@@ -75,7 +75,7 @@ def profile(
         say(f"capturing {report}")
         done = capture(command, report)
         if not told.exists():
-            raise AnnotateError(_failure(done.stdout + done.stderr))
+            raise RunFailed(_failure(done.stdout + done.stderr))
         if not made.exists():
             raise NothingRecorded(f"{report}: nsys wrote no report: {_failure(done.stdout + done.stderr)}")
         said = json.loads(told.read_text())

@@ -1,4 +1,4 @@
-r"""Run a model with ranges around all of it, under nsys or not.
+r"""Run a model with NVTX ranges around everything that it calls, under nsys or without it.
 
 \b
     python -m annotate.run --list
@@ -7,7 +7,9 @@ r"""Run a model with ranges around all of it, under nsys or not.
     nsys profile --trace=cuda,nvtx -o sd python -m annotate.run --model stable-diffusion --attention eager
     python -m annotate.run --script my_pipeline.py --its-own-option 1
 
-Weights are random unless --pretrained says where real ones lie: time does not depend on them. No network is used.
+Weights are random, unless --pretrained names a folder of real ones: times do not depend on them. Nothing is downloaded.
+
+Exit status: 0 done, 2 wrong usage, 3 the run or its capture failed.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from annotate.cli import help_text, main, model_options, requested, say
+from annotate.cli import Choice, help_text, main, model_options, requested, say
 
 if TYPE_CHECKING:
     from annotate.models import Size
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class _WithScript(click.Command):
-    """What follows `--script FILE` is the script's own, whatever it is called."""
+    """A command whose arguments after `--script FILE` are the script's own."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         end = args.index("--script") + 2 if "--script" in args else len(args)
@@ -42,31 +44,31 @@ class _WithScript(click.Command):
     help=help_text(__doc__),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.option("--model", "name", metavar="NAME", help="What to run: see --list.")
-@click.option("--device", help="cuda, cuda:N or cpu; cuda where there is one.")
+@click.option("--model", "name", metavar="NAME", help="Model to run; --list shows all.")
+@click.option("--device", help="cuda, cuda:N or cpu. Default: cuda where there is a GPU, else cpu.")
 @model_options
 @click.option(
     "--attention",
     default="sdpa",
     show_default=True,
     metavar="KIND",
-    help="eager (unfused), sdpa, flash, efficient, cudnn, math, or a backend of diffusers.",
+    help="How attention is computed: eager (unfused), sdpa, flash, efficient, cudnn, math, or a backend of diffusers.",
 )
 @click.option(
     "--compile",
     "compiled",
-    type=click.Choice(["none", "regional", "full"]),
+    type=Choice(["none", "regional", "full"]),
     default="none",
     show_default=True,
-    help="What of the denoiser is compiled.",
+    help="Compile nothing, each repeated block of the denoiser, or all of it.",
 )
 @click.option("--cuda-graphs", is_flag=True, help="Replay the kernels of each call as one CUDA graph.")
-@click.option("--no-annotate", is_flag=True, help="No ranges: to compare with.")
+@click.option("--no-annotate", is_flag=True, help="Run without ranges, as a baseline.")
 @click.option(
-    "--warmup", type=click.IntRange(min=0), default=1, show_default=True, help="Runs before those that are measured."
+    "--warmup", type=click.IntRange(min=0), default=1, show_default=True, help="Runs before the measured ones."
 )
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Measured runs.")
-@click.option("--capture-range", is_flag=True, help="Open the profiler's window around the measured runs alone.")
+@click.option("--capture-range", is_flag=True, help="Capture the measured runs only, without warm-up.")
 @click.option("--pretrained", metavar="PATH", help="Folder of real weights.")
 @click.option(
     "--profile", metavar="FILE", help="Capture with nsys into FILE.nsys-rep, and check that all ranges arrived."
@@ -74,18 +76,19 @@ class _WithScript(click.Command):
 @click.option(
     "--export",
     "kind",
-    type=click.Choice(["sqlite", "parquetdir", "arrowdir", "none"]),
+    type=Choice(["sqlite", "parquetdir", "arrowdir", "none"]),
     default="sqlite",
     show_default=True,
-    help="What --profile exports beside the report.",
+    help="Format that --profile exports the report to.",
 )
-@click.option("--nsys", metavar="PATH", help="The nsys to use; else $NSYS, or the one on PATH.")
+@click.option("--nsys", metavar="PATH", help="Path of nsys. Default: $NSYS, or nsys on PATH.")
 @click.option("--list", "listing", is_flag=True, help="List the models.")
-@click.option("--describe", metavar="NAME", help="Components of a model: parameters, memory, FLOPs.")
+@click.option("--describe", metavar="NAME", help="Show a model's components: parameters, memory, FLOPs.")
 @click.option(
     "--script",
+    metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Run a Python script, every diffusers pipeline in it annotated; what follows are its own arguments.",
+    help="Run a Python script with all its diffusers pipelines annotated. Arguments after FILE go to the script.",
 )
 @click.option("--report-to", type=click.Path(path_type=Path), hidden=True)
 def command(
@@ -97,7 +100,7 @@ def command(
     arguments: tuple[str, ...],
     **chosen: Any,
 ) -> None:
-    """See the module."""
+    """Run what the options ask for; the module's docstring is the help."""
     if listing:
         from annotate.listing import listing as text
 
@@ -111,7 +114,7 @@ def command(
 
         run_script(script, arguments, granularity=chosen["granularity"])
     elif name is None:
-        raise click.UsageError("say what to run: --model NAME (--list shows them), or --script FILE")
+        raise click.UsageError("name what to run: --model NAME (--list shows all), or --script FILE")
     elif chosen["profile"]:
         _profile(name, chosen)
     else:
@@ -126,14 +129,14 @@ def _run(name: str, chosen: dict[str, Any]) -> None:
     backend: Backend = Silent() if chosen["no_annotate"] else nvtx()
     session = _session(name, chosen)
     if not backend.active and not chosen["no_annotate"]:
-        say("nothing listens to NVTX, so nothing is annotated; to capture this run:")
+        say("no tool listens to NVTX, so this run has no ranges; to capture it:")
         say(f"    {shlex.join(_capturing(session, chosen))}")
     results = []
     for number, measured in enumerate(session.run(backend), start=1):
         results.append(measured)
         click.echo(_line(number, measured))
     if backend.active:
-        say(f"opened {session.ranges:,} ranges: ttinsys info on the export tells whether all arrived")
+        say(f"opened {session.ranges:,} ranges; ttinsys info on the export shows whether all arrived")
     if chosen["report_to"]:
         report = {"ranges": session.ranges, "run": session.described(), "runs": [vars(r) for r in results]}
         chosen["report_to"].write_text(json.dumps(report))
@@ -163,7 +166,7 @@ def _session(name: str, chosen: dict[str, Any]) -> Session:
 
 
 def default_device() -> str:
-    """The GPU where there is one."""
+    """`cuda` where torch sees a GPU, else `cpu`."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -184,14 +187,13 @@ def _capturing(session: Session, chosen: dict[str, Any]) -> list[str]:
 
 
 def _profile(name: str, chosen: dict[str, Any]) -> None:
-    """Run under nsys, and look whether what was opened has arrived."""
+    """Run under nsys, and check that every range arrived."""
     from annotate.models import model
     from annotate.profile import profile
 
-    requested(model(name), chosen)  # what cannot be asked is told before nsys starts
-    given = sys.argv[1:]
+    requested(model(name), chosen)  # refuse an impossible request before nsys starts
     captured = profile(
-        _without(given, "--profile", "--export", "--nsys"),
+        _without(sys.argv[1:], "--profile", "--export", "--nsys"),
         Path(chosen["profile"]),
         device=chosen["device"] or default_device(),
         window=chosen["capture_range"],

@@ -1,4 +1,4 @@
-"""Run a person's own script with every diffusers pipeline in it annotated, without changing a line of it."""
+"""Run a script with all its diffusers pipelines annotated, without changing a line of it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from annotate.tree import roots
 
 
 class EveryPipeline:
-    """Annotates pipelines as they are called: each when it first is, and anew when its modules were exchanged.
+    """Annotates every pipeline at its first call, and again after its modules were exchanged.
 
     Args:
-        granularity: the finest ranges.
+        granularity: finest level that has ranges of its own.
         backend: where ranges go; NVTX if None.
 
     Attributes:
-        calls: how often a pipeline was called.
+        calls: number of calls that attached ranges.
     """
 
     def __init__(self, granularity: str = "leaf", backend: Backend | None = None) -> None:
@@ -39,7 +39,7 @@ class EveryPipeline:
     def __enter__(self) -> EveryPipeline:
         from diffusers import DiffusionPipeline
 
-        # What every pipeline calls as it is made, whatever its class.
+        # Every pipeline calls this method when it is made, whatever its class.
         self._patches.put(DiffusionPipeline, "register_modules", self._registering)
         return self
 
@@ -71,7 +71,7 @@ class EveryPipeline:
         return call
 
     def _attached(self, pipeline: Any) -> bool:
-        """Whether a pipeline was annotated as it is now; if not, it is when this returns."""
+        """Whether a pipeline is annotated with its current modules; if it is not, attach ranges now."""
         modules = tuple(id(module) for root in roots(pipeline) for module in root.components.values())
         annotation, known = self._annotated.get(pipeline, (None, ()))
         if annotation is not None and known == modules:
@@ -83,14 +83,19 @@ class EveryPipeline:
 
 
 def run_script(script: Path, arguments: Sequence[str], *, granularity: str = "leaf") -> None:
-    """Run a script as `python SCRIPT ARGUMENTS...` would, its pipelines annotated.
+    """Run a script as `python SCRIPT ARGUMENTS...` does, with its pipelines annotated.
+
+    Args:
+        script: path of the script.
+        arguments: its arguments.
+        granularity: finest level that has ranges of its own.
 
     Raises:
-        AnnotateError: it cannot be read.
-        NothingRecorded: it called no pipeline.
+        AnnotateError: there is no such file.
+        NothingRecorded: the script called no pipeline.
     """
     if not script.is_file():
-        raise AnnotateError(f"{script}: no such file: give a Python script")
+        raise AnnotateError(f"{script}: no such file: --script takes the path of a Python script")
     before, path = sys.argv, sys.path[:]
     sys.argv, sys.path[0] = [str(script), *arguments], str(script.resolve().parent)
     try:
@@ -99,4 +104,4 @@ def run_script(script: Path, arguments: Sequence[str], *, granularity: str = "le
     finally:
         sys.argv, sys.path[:] = before, path
     if not pipelines.calls:
-        raise NothingRecorded(f"{script}: it called no diffusers pipeline, so nothing was annotated")
+        raise NothingRecorded(f"{script} called no diffusers pipeline, so nothing was annotated")

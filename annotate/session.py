@@ -1,7 +1,7 @@
-"""One run: build, warm up, measure, under whatever tool listens.
+"""One run of a model: build it, warm up, measure, under whatever tool listens.
 
-session = Session(model("stable-diffusion"), "tiny", request, Options(device="cpu"))
-for measured in session.run(repeat=3): ...
+session = Session(model("stable-diffusion"), "tiny", request, Options(device="cpu", repeat=3))
+for measured in session.run(nvtx()): ...
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import torch
 
 from annotate.backends import Backend
 from annotate.build import build, quiet
-from annotate.choices import attention, compile_denoiser
-from annotate.errors import ImpossibleRequest, NothingRecorded, pipeline_failed
+from annotate.choices import attention, check_attention, compile_denoiser
+from annotate.errors import ImpossibleRequest, NothingRecorded, RunFailed, pipeline_failed
 from annotate.hooks import Annotation, annotate
 from annotate.labels import ModuleLabel
 from annotate.models import Model, Request, Size
@@ -38,14 +38,14 @@ class Options:
 
     Args:
         device: `cuda`, `cuda:1`, `cpu`.
-        dtype: of weights and activations; None: half precision on a GPU, single on a CPU.
+        dtype: type of weights and activations; None: half precision on a GPU, single on a CPU.
         attention: see `annotate.choices.ATTENTIONS`.
         compile: see `annotate.choices.COMPILES`.
-        cuda_graphs: replay each call's kernels as one graph.
-        granularity: the finest ranges.
-        warmup: runs before those that are measured.
-        repeat: measured runs.
-        window: whether the profiler's window opens around the measured runs alone.
+        cuda_graphs: replay the kernels of each call as one CUDA graph.
+        granularity: finest level that has ranges of its own.
+        warmup: number of runs before the measured ones.
+        repeat: number of measured runs.
+        window: capture the measured runs only.
         pretrained: folder of real weights; random ones if None.
     """
 
@@ -64,16 +64,17 @@ class Options:
         """Refuse what this machine cannot do.
 
         Raises:
-            ImpossibleRequest: with what can be done instead.
+            ImpossibleRequest: with what it can do instead.
         """
+        check_attention(self.attention)
         try:
             kind = torch.device(self.device).type
         except RuntimeError as error:
             raise ImpossibleRequest(f"--device {self.device}: no such device: use cuda, cuda:N or cpu") from error
         if kind == "cuda" and not torch.cuda.is_available():
             raise ImpossibleRequest(
-                f"--device {self.device}: torch sees no CUDA device here: use --device cpu --size tiny, or ask what a "
-                "GPU would do with python -m annotate.simulate"
+                f"--device {self.device}: torch sees no CUDA device here: use --device cpu --size tiny, or simulate a "
+                "GPU with python -m annotate.simulate"
             )
         if kind == "cuda" and (torch.device(self.device).index or 0) >= torch.cuda.device_count():
             raise ImpossibleRequest(f"--device {self.device}: there are {torch.cuda.device_count()} CUDA devices")
@@ -158,7 +159,7 @@ class Session:
             loaded = cls.from_pretrained(self.options.pretrained, torch_dtype=DTYPES[self.dtype], local_files_only=True)
         except (OSError, ValueError) as error:
             said = str(error).strip().splitlines()[0]
-            raise ImpossibleRequest(f"--pretrained {self.options.pretrained}: {said}") from error
+            raise RunFailed(f"--pretrained {self.options.pretrained}: {said}") from error
         quiet(loaded)
         return loaded.to(self.options.device)
 
@@ -215,9 +216,9 @@ class Session:
         try:
             self.model.generate(self.pipeline, self.request)
         except torch.OutOfMemoryError as error:
-            raise ImpossibleRequest(
-                f"{self.model.name} does not fit into the memory of {self.options.device}: ask for less with --height, "
-                "--frames or --batch, or take another --dtype"
+            raise RunFailed(
+                f"{self.model.name} does not fit into the memory of {self.options.device}: lower --height, --frames or "
+                "--batch, or use another --dtype"
             ) from error
         except Exception as error:
             raise pipeline_failed(self.model.name, error) from error

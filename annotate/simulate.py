@@ -1,13 +1,15 @@
-r"""Say what a GPU would do: a full-size run without one, written as a trace in nsys's layout.
+r"""Simulate a run at full size without a GPU, as a trace in the layout of an nsys export.
 
 \b
     python -m annotate.simulate --model stable-diffusion --gpu h200
     python -m annotate.simulate --model llama2-7b --gpu a100 --tokens 16 --attention eager -o llama_pqtdir
     python -m annotate.simulate --list-gpus
 
-Shapes are those of the real model, on torch's meta device; ranges and API calls are as they would be; kernels have the
-names that PyTorch launches; times come from a roofline model, which annotate/simulation/timeline.py documents. The
-trace says inside that it is simulated.
+Shapes are those of the real model, on torch's meta device; ranges, API calls and kernel names are those of a real run.
+Times come from a roofline model, which annotate/simulation/timeline.py documents. The trace itself says that it is
+simulated.
+
+Exit status: 0 done, 2 wrong usage, 3 the run or its output failed.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from annotate.cli import help_text, main, model_options, requested, say
+from annotate.cli import Choice, help_text, main, model_options, requested, say
 
 if TYPE_CHECKING:
     from annotate.models import Size
@@ -26,34 +28,36 @@ if TYPE_CHECKING:
 
 
 @click.command(help=help_text(__doc__), context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--model", "name", metavar="NAME", help="What to run: python -m annotate.run --list shows them.")
-@click.option("--gpu", "key", metavar="NAME", default="h200", show_default=True, help="On what: see --list-gpus.")
+@click.option("--model", "name", metavar="NAME", help="Model to run; python -m annotate.run --list shows all.")
+@click.option(
+    "--gpu", "key", metavar="NAME", default="h200", show_default=True, help="GPU to simulate; --list-gpus shows all."
+)
 @model_options
 @click.option(
     "--attention",
-    type=click.Choice(["sdpa", "flash", "eager"]),
+    type=Choice(["sdpa", "flash", "eager"]),
     default="sdpa",
     show_default=True,
-    help="Fused (sdpa and flash are the same kernels here), or unfused.",
+    help="Fused attention (sdpa and flash are the same kernels here), or unfused.",
 )
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Where to write; MODEL-GPU-simulated_pqtdir by default.",
+    help="Folder to write. Default: MODEL-GPU-simulated_pqtdir.",
 )
-@click.option("--force", is_flag=True, help="Replace an export that is there.")
+@click.option("--force", is_flag=True, help="Replace the folder if it holds an export.")
 @click.option("--list-gpus", is_flag=True, help="List the GPUs.")
 def command(name: str | None, key: str, *, output: Path | None, force: bool, list_gpus: bool, **chosen: Any) -> None:
-    """See the module."""
+    """Simulate a run; the module's docstring is the help."""
     from annotate.gpus import gpu
 
     if list_gpus:
         click.echo(_gpus(), nl=False)
         return
     if name is None:
-        raise click.UsageError("say what to run: --model NAME (python -m annotate.run --list shows them)")
+        raise click.UsageError("name what to run: --model NAME (python -m annotate.run --list shows all)")
 
     from annotate.models import model
 
@@ -93,14 +97,14 @@ def _gpus() -> str:
 
 
 def _progress() -> Any:
-    """A count of kernels that stays on its line, where a person looks at it."""
+    """Return a function that shows the number of kernels on one line of a terminal."""
     if not sys.stderr.isatty():
         return lambda _: None
     return lambda kernels: click.echo(f"\r{kernels:,} kernels", err=True, nl=False)
 
 
 def _report(simulated: Simulated) -> None:
-    """What was simulated, and what is assumed."""
+    """Print what was simulated and what it assumes."""
     kernels = sum(done.kernel is not None for done in simulated.timeline.work)
     clear = "\r" if sys.stderr.isatty() else ""
     say(
@@ -108,12 +112,12 @@ def _report(simulated: Simulated) -> None:
         f"{len(simulated.recorder.ranges):,} ranges, {simulated.timeline.busy_ns / 1e6:,.1f} ms of simulated GPU time"
     )
     say(
-        "assumed, not measured: durations from a roofline with fixed shares of the data sheet's peak and bandwidth, "
-        "5 us of CPU time per operator; caches, clocks and allocation are left out"
+        "assumed, not measured: durations from a roofline at fixed fractions of the data sheet's peak and bandwidth; "
+        "5 us of CPU time per operator; no caches, clocks or allocation"
     )
     if simulated.weights > simulated.gpu.memory:
         say(
-            f"the weights alone, {simulated.weights / 1e9:,.0f} GB, do not fit into its "
+            f"the weights alone take {simulated.weights / 1e9:,.0f} GB and the GPU has "
             f"{simulated.gpu.memory / 1e9:,.0f} GB: one such GPU could not run this"
         )
 

@@ -114,7 +114,7 @@ def _number(cell: str) -> str | float:
 
 def contestants(trace: Path, nsys: str) -> dict[str, list[str | Path]]:
     """Commands by name. Our own on Parquet only where a directory of the same name lies beside the trace."""
-    ours = [sys.executable, "-m", "ttinsys.cli", "stats", "--report", REPORT, "--format", "csv"]
+    ours = [sys.executable, "-m", "ttinsys", "stats", "--report", REPORT, "--format", "csv"]
     commands: dict[str, list[str | Path]] = {OURS_SQLITE: [*ours, trace]}
     parquet = parquet_of(trace)
     if parquet.is_dir():

@@ -47,7 +47,7 @@ def compete(trace: Path, nsys: str | None, rounds: int, folder: Path) -> tuple[d
     """Seconds of each run by contestant, and the size of the page in bytes."""
     page = folder / "report.html"
     commands: dict[str, list[str | Path]] = {
-        "ttinsys report": [sys.executable, "-m", "ttinsys.cli", "report", trace, "-o", page, "--force"]
+        "ttinsys report": [sys.executable, "-m", "ttinsys", "report", trace, "-o", page, "--force"]
     }
     if nsys is not None and trace.suffix == ".sqlite":
         commands["nsys stats"] = [nsys, "stats", "--force-export=false", "-r", REPORTS, trace]

@@ -4,7 +4,7 @@
     trace = parsers.load("run.sqlite")
     trace.kernels.select("start_ns", "end_ns").collect()
 
-`load` is the only door. It reads SQLite exports, Parquet and Arrow directories, and reports (through nsys).
+`load` reads SQLite exports, Parquet and Arrow directories, and reports (through nsys).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _open(path: Path, nsys: str | None) -> Export:
             raise UnreadableTrace(path, problem, f"pass what is in it, such as {inside[0]}")
         raise UnreadableTrace(path, "a directory without .parquet or .arrow files", MAKE_ONE)
     if path.exists() and not path.is_file():
-        # A pipe would be waited for, and cannot be read twice.
+        # Opening a pipe would wait for a writer.
         raise UnreadableTrace(path, "neither a file nor a directory", MAKE_ONE)
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
@@ -88,4 +88,4 @@ def _nearest(path: Path) -> str:
         ]
     except OSError:
         return MAKE_ONE
-    return did_you_mean(path.name, names).removeprefix(": ") or MAKE_ONE
+    return did_you_mean(path.name, names).strip(" ()") or MAKE_ONE

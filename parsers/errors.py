@@ -1,4 +1,4 @@
-"""What can be wrong with a trace, each error in one line: what, where, and what to do."""
+"""Errors of a trace, each in one line: where, what, and what to do."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 
 class TraceError(Exception):
-    """A trace cannot serve: `str(error)` is one line for a person, with the remedy."""
+    """A trace cannot be used: `str(error)` is one line with the reason and the remedy."""
 
 
 class UnreadableTrace(TraceError):
-    """The file or directory is not an nsys export, or is damaged.
+    """A file or directory is not an nsys export, or is damaged.
 
     Args:
-        path: what was opened.
+        path: the file or directory.
         problem: what is wrong with it.
-        remedy: what to do about it.
+        remedy: what to do.
     """
 
     def __init__(self, path: str | Path, problem: str, remedy: str) -> None:
@@ -25,7 +25,7 @@ class UnreadableTrace(TraceError):
 
 
 class MissingTable(TraceError):
-    """A table that an analysis needs is absent: nsys writes a table only when it has rows."""
+    """A table that an analysis needs is absent: nsys writes a table only where it has rows."""
 
     def __init__(self, path: str | Path, sources: Iterable[str], remedy: str) -> None:
         super().__init__(f"{path} has no {' or '.join(sources)}: {remedy}")
@@ -42,11 +42,11 @@ class MissingColumn(TraceError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """What stands behind an unknown name in an error: ` (did you mean 'layers'?)`, or nothing where no name is near.
+    """The suggestion that follows an unknown name in an error: ` (did you mean 'layers'?)`; empty where none is near.
 
     Args:
-        name: what was asked for; upper and lower case are the same.
-        known: the names that there are. Their order does not matter.
+        name: the unknown name; upper and lower case are the same.
+        known: the names that exist, in any order.
     """
     by_folded = {candidate.casefold(): candidate for candidate in sorted(known)}
     near = difflib.get_close_matches(name.casefold(), by_folded, 1)

@@ -23,7 +23,8 @@ def traces_in(folder: Path) -> list[Path]:
     Returns:
         Files and folders, each to `load`; none where `folder` is no folder, or is itself an export.
     """
-    with suppress(OSError):  # a name longer than names may be, or a folder that may not be read
+    # A name may be too long, and a folder may be unreadable: then it stands for itself, and `load` says so.
+    with suppress(OSError):
         if folder.is_dir() and not _is_export(folder):
             by_capture: dict[str, Path] = {}
             visible = (entry for entry in sorted(folder.iterdir()) if not entry.name.startswith("."))
@@ -38,7 +39,7 @@ _NO_TRACE = 3
 
 
 def _preference(entry: Path) -> int:
-    """Which form of a capture is read where there are several: that of the least number."""
+    """Rank of a form of a capture: of several, the one with the least is read."""
     if entry.is_dir():
         return 1 if _is_export(entry) else _NO_TRACE
     return {".sqlite": 0, **dict.fromkeys(SUFFIXES, 2)}.get(entry.suffix, _NO_TRACE)
@@ -50,7 +51,7 @@ def _capture(entry: Path) -> str:
 
 
 def _is_export(folder: Path) -> bool:
-    """Whether a folder is a parquetdir or an arrowdir, of nsys and of nobody else."""
+    """Whether a folder holds tables of nsys, as Parquet or Arrow; other tables may be results of ours."""
     sources = {source for table in TABLES.values() for source in table.sources}
     try:
         files = [*folder.iterdir()]

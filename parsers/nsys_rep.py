@@ -1,6 +1,7 @@
-"""`.nsys-rep` and `.qdrep` reports: `nsys export` turns them into something readable, once per report.
+"""`.nsys-rep` and `.qdrep` reports, which `nsys export` turns into SQLite.
 
-The result is kept in the user's cache folder under the report's path, size and time of change.
+The export is kept in the user's cache folder under the report's path, size and time of change: a report is exported
+once.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from parsers.errors import UnreadableTrace
 
 SUFFIXES = (".nsys-rep", ".qdrep")
+"""Suffixes of reports, of nsys since 2021.4 and before."""
 
 
 def exported(report: Path, nsys: str | None = None) -> Path:
@@ -25,7 +27,7 @@ def exported(report: Path, nsys: str | None = None) -> Path:
         nsys: the nsys program; None looks for `nsys` on PATH.
 
     Raises:
-        UnreadableTrace: nsys is not there, or it would not export the report.
+        UnreadableTrace: nsys is missing, or rejects the report.
     """
     status = report.stat()
     key = hashlib.sha256(f"{report.absolute()}\0{status.st_size}\0{status.st_mtime_ns}".encode()).hexdigest()[:16]
@@ -39,7 +41,7 @@ def exported(report: Path, nsys: str | None = None) -> Path:
                 "give --nsys PATH, or run `nsys export --type sqlite` where it was captured and pass the .sqlite file",
             )
         cached.parent.mkdir(parents=True, exist_ok=True)
-        # Beside, then rename: an interrupted export is never mistaken for a whole one.
+        # Written beside and then renamed: an interrupted export is never taken for a whole one.
         with tempfile.TemporaryDirectory(dir=cached.parent) as beside:
             _export(program, report, Path(beside) / cached.name)
             (Path(beside) / cached.name).replace(cached)
@@ -47,7 +49,7 @@ def exported(report: Path, nsys: str | None = None) -> Path:
 
 
 def cache_folder() -> Path:
-    """Where exports are kept: `$XDG_CACHE_HOME/ttinsys`, or the platform's own cache folder."""
+    """Folder of exports: `$XDG_CACHE_HOME/ttinsys`, or the platform's own cache folder."""
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("ttinsys", appauthor=False))
@@ -57,7 +59,7 @@ def _export(program: str, report: Path, target: Path) -> None:
     """Run `nsys export`; its progress is shown where standard error is a terminal."""
     command = [program, "export", "--type", "sqlite", "--output", str(target), str(report)]
     watched = sys.stderr is not None and sys.stderr.isatty()
-    # nsys draws its progress on standard output, where our data goes.
+    # nsys draws its progress on standard output, which is for data.
     try:
         done = subprocess.run(
             command,
@@ -67,18 +69,15 @@ def _export(program: str, report: Path, target: Path) -> None:
             text=True,
             errors="replace",
             check=False,
-            # Without a limit, Ctrl-C is not heard: Polars has the system calls that it interrupts begun again.
+            # Without a limit, Ctrl-C is ignored: Polars restarts the system calls that it interrupts.
             timeout=_DAY_S,
         )
     except subprocess.TimeoutExpired as error:
         raise UnreadableTrace(report, "`nsys export` did not end within a day", _ELSEWHERE) from error
     if done.returncode or not target.exists():
-        said = (done.stdout or "").strip().splitlines()
-        raise UnreadableTrace(
-            report,
-            f"`nsys export` ended with status {done.returncode}: {said[-1] if said else 'see above'}",
-            _ELSEWHERE,
-        )
+        lines = (done.stdout or "").strip().splitlines()
+        message = lines[-1] if lines else "see above"
+        raise UnreadableTrace(report, f"`nsys export` ended with status {done.returncode}: {message}", _ELSEWHERE)
 
 
 _DAY_S = 24 * 60 * 60

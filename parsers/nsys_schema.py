@@ -1,4 +1,4 @@
-"""The schema of Nsight Systems exports, as data: what `parsers.writer` writes.
+"""The schema of Nsight Systems exports, as data, for `parsers.writer`.
 
 Names, order, types and NOT NULL are those of nsys 2023.4 (export schema 3.7.2), as `nsys export --lazy=false` of
 2023.4.4 creates every table in SQLite, Parquet and Arrow, with two exceptions. CUPTI_ACTIVITY_KIND_GRAPH_TRACE is as
@@ -26,8 +26,8 @@ class NsysColumn:
         name: nsys's name.
         dtype: the type that nsys keeps it in, which is its type in Arrow exports.
         nullable: whether it may be null.
-        default: for a column that is not nullable: what stands in a row whose writer says nothing, 0 or the usual
-            value; None: it has to be said.
+        default: for a column that is not nullable: the value of rows whose writer leaves the column out, 0 or the
+            usual one; None where it may not be left out.
         key: whether it is the primary key in SQLite.
     """
 
@@ -286,9 +286,9 @@ def _as_declared(column: Column) -> NsysColumn:
 
 
 def enumerations() -> dict[str, pl.DataFrame]:
-    """The ENUM_ tables with their rows, to add to what is written: nsys's reports join them for words.
+    """The ENUM_ tables with their rows, which nsys's reports join for names.
 
-    The event types and classes are only those that the tables here use.
+    Event types and classes are only those that the tables here use.
     """
     return {
         table: pl.DataFrame(
@@ -301,6 +301,6 @@ def enumerations() -> dict[str, pl.DataFrame]:
 
 
 def export_info(**more: str) -> pl.DataFrame:
-    """META_DATA_EXPORT for what is written here: the version of the schema, and whatever `more` says."""
+    """META_DATA_EXPORT of a written export: the version of the schema, and the keys and values of `more`."""
     pairs = _EXPORT_INFO | more
     return pl.DataFrame({"name": list(pairs), "value": list(pairs.values())})

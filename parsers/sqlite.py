@@ -1,7 +1,7 @@
-"""`nsys export --type sqlite`: read by ADBC's C driver into Arrow, several row ranges at once.
+"""`nsys export --type sqlite`, read by ADBC's C driver into Arrow, several ranges of rows at once.
 
-The file may come from a stranger: it is opened read-only, nothing in its schema is run, and SQLite's declared
-types are not believed. A cell whose type is not the declared one is an error, never a wrong value.
+The file may come from a stranger: it is opened read-only, nothing in its schema is run, and the types that SQLite
+declares are not trusted. A cell of another type is an error, never a wrong value.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from parsers.tables import TABLES
 MAGIC = b"SQLite format 3\x00"
 ROWS_PER_PART = 1 << 17
 MAX_PARTS = 1 << 10
-"""Row numbers may lie far apart in a stranger's file: then parts are wider."""
+"""A bound for files whose row numbers lie far apart: their parts are wider."""
 REMEDY = "export the report again with `nsys export --type sqlite`"
 
 
@@ -68,8 +68,8 @@ class SqliteExport:
         if first is None:
             yield pl.DataFrame(schema=schema)
             return
-        # The first row of a result fixes its columns' types for the driver, and a column may begin with nulls
-        # or with values of a stranger's choosing: so the first row is ours, and it is dropped again.
+        # The driver takes the types of columns from the first row of a result, which may hold nulls or values of a
+        # stranger's choosing. So the first row is ours, and is dropped again.
         ours = ", ".join(f"{_EXEMPLAR[schema[name]]} AS {_quoted(name)}" for name in names)
         theirs = ", ".join(_value(name, schema[name]) for name in names)
         wide = max(ROWS_PER_PART, (last - first) // MAX_PARTS + 1)
@@ -83,8 +83,8 @@ class SqliteExport:
             for part in pool.map(partial(self._fetch, source, schema), queries):
                 yield part.slice(1)
         finally:
-            # Where the rest is not wanted, it is not fetched. What is left of an abandoned scan may be collected on
-            # any thread, the pool's own among them, so nothing is waited for.
+            # A query may stop before the last part. An abandoned scan may be collected on any thread, one of the pool
+            # among them, so nothing is waited for.
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _fetch(self, source: str, schema: pl.Schema, query: str) -> pl.DataFrame:
@@ -103,7 +103,7 @@ class SqliteExport:
                 frame = pl.DataFrame(stream)
         except (adbc_driver_manager.Error, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             raise self._unreadable(error, source) from error
-        # Where a later row does not fit the type of the first, the driver widens the column.
+        # Where a later row does not fit the type of the first, the driver has widened the column.
         for name, dtype in schema.items():
             if frame.schema[name] != dtype:
                 problem = f"column {name} holds {_KINDS[frame.schema[name]]} where only {_KINDS[dtype]} belong"
@@ -112,7 +112,7 @@ class SqliteExport:
 
     @contextmanager
     def _connect(self, source: str | None = None) -> Iterator[sqlite3.Connection]:
-        """A plain connection, for the few questions about the file itself."""
+        """A connection of Python's own, for the few queries about the file itself."""
         try:
             with closing(sqlite3.connect(self._uri, uri=True)) as connection:
                 connection.execute("PRAGMA trusted_schema = OFF")
@@ -120,11 +120,11 @@ class SqliteExport:
                 connection.text_factory = partial(str, encoding="utf-8", errors="replace")
                 yield connection
         except (sqlite3.Error, UnicodeError) as error:
-            # Where a damaged name is part of the message, Python cannot decode the message.
+            # A message that quotes a damaged name cannot be decoded.
             raise self._unreadable(error, source) from error
 
     def _check(self, connection: sqlite3.Connection) -> None:
-        """Refuse what SQLite reads without complaint, and reads wrong."""
+        """Refuse files that SQLite reads wrong without an error."""
         (size,), (count,) = (connection.execute(f"PRAGMA {what}").fetchone() for what in ("page_size", "page_count"))
         have = self.path.stat().st_size
         if have < size * count:

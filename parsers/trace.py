@@ -90,4 +90,4 @@ class Trace:
         return f"nsys {versions[0]}" if len(versions) else "nsys of an unknown version"
 
     def _no_table(self, name: str) -> str:
-        return f"a trace has no table {name!r}{did_you_mean(name, self.frames) or ';'} it has {', '.join(self.frames)}"
+        return f"a trace has no table {name!r}{did_you_mean(name, self.frames)}: it has {', '.join(self.frames)}"

@@ -1,10 +1,10 @@
-"""The other direction: frames under nsys's own table and column names, written as an export that nsys accepts.
+"""Write frames under nsys's own table and column names as an export that nsys accepts.
 
     write_sqlite("run.sqlite", {"StringIds": strings, "CUPTI_ACTIVITY_KIND_KERNEL": kernels})
 
-What is written has the schema of `parsers.nsys_schema`. Columns left out are null, or the neutral default declared
-there; tables without rows are not created, as nsys does not create them. `enumerations` and `export_info` of
-`parsers.nsys_schema` make what a complete export holds beside the events.
+The export has the schema of `parsers.nsys_schema`. Columns that are left out are null, or the neutral default declared
+there. Tables without rows are not created, as nsys does not create them. `enumerations` and `export_info` of
+`parsers.nsys_schema` make the tables that a complete export holds beside the events.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def write_sqlite(path: str | Path, tables: Mapping[str, pl.DataFrame]) -> None:
 
     Args:
         path: the file; one that exists is replaced, once the new one is whole.
-        tables: rows by nsys's name of the table, columns under nsys's names. Ids of 64 bits may be signed or not.
+        tables: rows by nsys's name of the table, with nsys's names of columns. IDs of 64 bits may be signed or not.
 
     Raises:
-        ValueError: a table or a column that nsys does not have, a column left out that has no default, a null where
-            nsys has none, or a value that does not fit.
+        ValueError: a table or a column is unknown, a column without a default is left out, a null stands where nsys
+            has none, or a value does not fit.
     """
     with _beside(Path(path)) as partial, closing(sqlite3.connect(partial, isolation_level=None)) as connection:
-        # Nothing else sees the file before it is whole, so it needs no protection from a crash.
+        # The file is renamed when it is whole, so it needs no protection from a crash before.
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("BEGIN")
@@ -118,14 +118,14 @@ def _typed(table: str, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _family(dtype: pl.DataType) -> str:
-    """Types that turn into each other without loss, if the value fits."""
+    """The kind of a type: types of one kind convert without loss where the value fits."""
     if dtype.is_float():
         return "float"
     return "integer" if dtype.is_integer() or dtype == pl.Boolean else str(dtype)
 
 
 def _whole(table: str, given: Collection[str]) -> Iterator[tuple[NsysColumn, pl.Expr]]:
-    """Every column of `table`, given or not."""
+    """Every column of `table`, with the expression that gives its values; `given` are those of the frame."""
     for column in columns_of(table):
         default = pl.lit(column.default, dtype=column.dtype)
         yield column, pl.col(column.name) if column.name in given else default
@@ -135,7 +135,7 @@ def _insert(connection: sqlite3.Connection, table: str, typed: pl.DataFrame) -> 
     """Create `table` and insert its rows."""
     columns = columns_of(table)
     connection.execute(f'CREATE TABLE "{table}" ({", ".join(map(_declaration, columns))})')
-    # What is the same in every row stands in the statement: a row binds only what varies.
+    # Values that are the same in every row stand in the statement: a row binds only those that vary.
     values = ["?" if column.name in typed.columns else _literal(column) for column in columns]
     statement = f'INSERT INTO "{table}" VALUES ({", ".join(values)})'
     bound = [cast(pl.col(name), dtype, _bindable(dtype)) for name, dtype in typed.schema.items()]
@@ -156,13 +156,13 @@ def _literal(column: NsysColumn) -> str:
 
 
 def _bindable(dtype: pl.DataType) -> pl.DataType:
-    """SQLite has no unsigned integers: nsys keeps their 64 bits."""
+    """The type that is bound: SQLite has no unsigned integers, and nsys keeps their 64 bits."""
     return pl.Int64() if dtype == pl.UInt64 else dtype
 
 
 @contextmanager
 def _beside(path: Path, *, directory: bool = False) -> Iterator[Path]:
-    """Where to write: beside `path`, which gets what was written only when all of it was."""
+    """A path beside `path` to write to, which takes its place once everything is written."""
     if directory and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise FileExistsError(f"{path} exists and is not an empty directory")
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")

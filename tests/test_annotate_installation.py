@@ -60,12 +60,12 @@ def python(site: Path, *arguments: str, cwd: Path | None = None) -> subprocess.C
 
 def assert_analysis_goes_on(site: Path, cwd: Path | None = None) -> None:
     """Labels, data sheets of GPUs and all models are read."""
-    roles = python(site, "-m", "ttinsys.cli", "breakdown", str(SAMPLE), "--format", "csv", cwd=cwd)
+    roles = python(site, "-m", "ttinsys", "breakdown", str(SAMPLE), "--format", "csv", cwd=cwd)
     assert (roles.returncode, roles.stdout.count("\n")) == (0, 14), roles.stderr
     assert "spatial_attention," in roles.stdout
-    ceilings = python(site, "-m", "ttinsys.cli", "roofline", str(SAMPLE), "--by", "model", "--format", "csv", cwd=cwd)
+    ceilings = python(site, "-m", "ttinsys", "roofline", str(SAMPLE), "--by", "model", "--format", "csv", cwd=cwd)
     assert ceilings.returncode == 0, ceilings.stderr
-    models = python(site, "-m", "ttinsys.cli", "taxonomy", "--format", "csv", cwd=cwd)
+    models = python(site, "-m", "ttinsys", "taxonomy", "--format", "csv", cwd=cwd)
     assert models.returncode == 0, models.stderr
     assert "wan-14b," in models.stdout
 
@@ -114,5 +114,6 @@ def test_whole_installation_has_no_problem_and_annotate_is_a_function() -> None:
 
 
 def test_analysis_never_imports_the_name_annotate(site: Path) -> None:
-    code = "import sys, ttinsys.cli, ttinsys.published.sheets, ttinsys.attribution.labels; print('annotate' in sys.modules)"
+    modules = "ttinsys.cli, ttinsys.published.sheets, ttinsys.attribution.labels"
+    code = f"import sys, {modules}; print('annotate' in sys.modules)"
     assert python(ROOT, "-c", code).stdout == "False\n"

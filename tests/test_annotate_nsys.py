@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import polars as pl
 import pytest
 from click.testing import CliRunner
 
 import ttinsys
+from annotate.cli import main as main_of_annotate
 from annotate.labels import ROLES
 from annotate.models import MODELS
 from tests.shared import needs_nsys, under_nsys
@@ -79,7 +81,7 @@ def test_run_captures_itself_and_counts_what_arrived(tmp_path: Path) -> None:
 def test_sweep_captures_each_point_goes_on_where_it_stopped_and_records_what_failed(tmp_path: Path) -> None:
     grid = ["--model", "pixart", "--size", "tiny", "--device", "cpu", "--attention", "sdpa,none-such"]
     first = run("sweep", *grid, "-o", str(tmp_path))
-    assert first.returncode == 1
+    assert first.returncode == 3
     assert "1 of 2 points failed" in first.stderr
     points = json.loads((tmp_path / "sweep.json").read_text())["points"]
     assert [point["status"] for point in points] == ["done", "failed"]
@@ -116,29 +118,34 @@ def test_script_has_its_pipelines_annotated_without_changing_a_line(tmp_path: Pa
 def test_script_without_a_pipeline_says_so(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("print('hello')\n")
     done = run("run", "--script", str(tmp_path / "mine.py"))
-    assert (done.returncode, done.stdout) == (1, "hello\n")
-    assert done.stderr.splitlines()[-1].endswith("it called no diffusers pipeline, so nothing was annotated")
+    assert (done.returncode, done.stdout) == (3, "hello\n")
+    assert done.stderr.splitlines()[-1].endswith("mine.py called no diffusers pipeline, so nothing was annotated")
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["--model", "stable-difusion"], 1, "no model stable-difusion: did you mean stable-diffusion?"),
-        (["--model", "sdxl", "--height", "511"], 1, "--height 511: sdxl makes multiples of 8: the nearest is 512"),
-        (["--model", "sdxl", "--tokens", "5"], 1, "sdxl has no --tokens"),
-        (["--model", "sdxl", "--steps", "0"], 1, "--steps 0: must be at least 1"),
-        (["--model", "sdxl", "--device", "tpu9"], 1, "--device tpu9: no such device"),
-        (["--model", "sdxl", "--cuda-graphs", "--device", "cpu"], 1, "--cuda-graphs: only on a CUDA device"),
-        (["--model", "sdxl", "--profile", "x", "--nsys", "none-such"], 1, "none-such is not a program here"),
+        (["--model", "stable-difusion"], 2, "no model stable-difusion: did you mean stable-diffusion?"),
+        (["--model", "sdxl", "--height", "511"], 2, "--height 511: sdxl makes multiples of 8: the nearest is 512"),
+        (["--model", "sdxl", "--tokens", "5"], 2, "sdxl has no --tokens"),
+        (["--model", "sdxl", "--steps", "0"], 2, "--steps 0: must be at least 1"),
+        (["--model", "sdxl", "--seed", "-1"], 2, "--seed -1: must be at least 0"),
+        (["--model", "sdxl", "--device", "tpu9"], 2, "--device tpu9: no such device"),
+        (["--model", "sdxl", "--cuda-graphs", "--device", "cpu"], 2, "--cuda-graphs: only on a CUDA device"),
+        (["--model", "sdxl", "--attention", "flahs"], 2, "no --attention flahs: did you mean flash? There are sdpa, "),
+        (["--model", "sdxl", "--profile", "x", "--nsys", "none-such"], 3, "none-such is not a program here"),
         (
             ["--model", "pixart", "--size", "tiny", "--device", "cpu", "--steps", "1"],
-            1,
+            3,
             "pixart failed in its pipeline",
         ),
-        (["--script", "none-such.py"], 1, "none-such.py: no such file"),
-        (["--describe", "none-such"], 1, "no model none-such"),
-        ([], 2, "say what to run"),
+        (["--model", "sdxl", "--device", "cpu", "--pretrained", "none-such"], 3, "--pretrained none-such: "),
+        (["--script", "none-such.py"], 3, "none-such.py: no such file"),
+        (["--describe", "none-such"], 2, "no model none-such"),
+        ([], 2, "name what to run"),
         (["--model", "sdxl", "--granularity", "atom"], 2, "'atom' is not one of"),
+        (["--model", "sdxl", "--granularity", "leav"], 2, "'component', 'block', 'leaf': did you mean leaf?"),
+        (["--model", "sdxl", "--hight", "512"], 2, "--height"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(arguments: list[str], status: int, said: str) -> None:
@@ -146,6 +153,37 @@ def test_what_cannot_be_done_is_one_line(arguments: list[str], status: int, said
     assert done.returncode == status
     assert said in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--size", "tinny"], "no --size tinny: did you mean tiny? There are full, tiny"),
+        (
+            ["--dtype", "float16,float61"],
+            "no --dtype float61: did you mean float16? There are float32, float16, bfloat16",
+        ),
+        (["--compile", "all"], "no --compile all: there are none, regional, full"),
+        (["--height", "256;512"], "--height 256;512: not a whole number; values are separated by commas"),
+        (["--model", "sdxl,fluks"], "no model fluks: did you mean flux? There are stable-diffusion, "),
+    ],
+)
+def test_point_that_no_machine_could_run_is_refused_before_the_first_is_captured(
+    tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    done = run("sweep", "--model", "sdxl", *arguments, "-o", str(tmp_path / "sweep"))
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bug_is_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise KeyError("roel")
+
+    monkeypatch.setattr(sys, "argv", ["broken"])
+    with pytest.raises(KeyError, match="roel"):
+        main_of_annotate(click.Command("broken", callback=broken, params=[]))
 
 
 def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -335,7 +335,7 @@ def test_operation_that_ends_before_it_starts_weighs_nothing_and_is_told(tmp_pat
     t.kernel(main_thread, "k", launch=(3, 4), gpu=(200, 193))
     done = export(t.write(tmp_path / "t.sqlite"), "--to", "collapsed")
     assert done.stdout == "(no_range_open);k 10\n"
-    assert "1 operations end before they start: here they take no time, not -7 ns" in done.stderr
+    assert "1 operations end before they start: exported with 0 ns, not -7 ns" in done.stderr
 
 
 @pytest.mark.parametrize("to", EXPORTS)

@@ -21,6 +21,11 @@ def test_paths_lose_the_components_with_which_all_of_them_begin() -> None:
     assert fit_names(modules, 10) == ["…attn1", "…attn2", "vae"]
 
 
+def test_nested_ranges_of_operators_are_a_path() -> None:
+    ranges = ["Epoch 2/Batch 0/aten::fill_", "Epoch 2/Batch 0/aten::conv2d"]
+    assert fit_names(ranges, 16) == ["…/aten::fill_", "…/aten::conv2d"]
+
+
 def test_path_that_is_still_too_long_loses_more_of_its_beginning() -> None:
     assert fit_names(["a/b/transformer_blocks.0/to_q", "a/b/norm"], 12) == ["…ocks.0/to_q", "a/b/norm"]
     assert fit_names(["captures/long/eager.sqlite"], 14) == ["…/eager.sqlite"]

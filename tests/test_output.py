@@ -284,11 +284,12 @@ def rows_of(path: Path) -> list[list[str | float | bool | None]]:
 
 def test_sheet_holds_all_rows_with_raw_numbers(sheet: Write) -> None:
     frame = pl.DataFrame({"sum_ns": [1_234_567, None], "share": [0.5, math.nan], "flag": [True, None],
-                          "name": ["unet", None], "kind": pl.Series(["a", None], dtype=pl.Enum(["a"]))})  # fmt: skip
+                          "name": ["unet", None], "kind": pl.Series(["a", None], dtype=pl.Enum(["a"])),
+                          "sizes": [[1, 2], None]})  # fmt: skip
     assert rows_of(sheet(frame)) == [
-        ["sum_ns", "share", "flag", "name", "kind"],
-        [1_234_567, 0.5, True, "unet", "a"],
-        [None, None, None, None, None],
+        ["sum_ns", "share", "flag", "name", "kind", "sizes"],
+        [1_234_567, 0.5, True, "unet", "a", "[1, 2]"],
+        [None, None, None, None, None, None],
     ]
 
 

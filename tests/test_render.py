@@ -179,6 +179,12 @@ def test_columns_without_room_are_named_as_their_headings_are(terminal: None) ->
     assert lines(frame)[3:] == ["no room for share (%): a wider terminal shows more"]
 
 
+def test_kernels_lose_what_says_nothing_before_they_are_cut(terminal: None) -> None:
+    keys = ["void at::native::" + "x" * 55, "void at::native::" + "x" * 65]
+    frame = pl.DataFrame({"key": keys})
+    assert lines(frame)[2:] == ["x" * 55, f"{'x' * 40}…{'x' * 19}"]
+
+
 def test_columns_of_names_share_the_room(terminal: None) -> None:
     frame = pl.DataFrame({"role": ["r" * 30], "ops": [1], "name": ["n" * 100]})
     # 60, less 2 gaps of 2 and 3 for the operations, is 53: half of it is no room for 30 and for 100, but 26 and 27.

@@ -140,7 +140,7 @@ def test_folder_that_holds_the_captures_is_never_replaced(
     ("manifest", "said"),
     [
         ("{", "not a manifest of annotate.sweep"),
-        ('{"format": 9, "points": []}', "of format 9, and 1 is read"),
+        ('{"format": 9, "points": []}', "has format 9, and this ttinsys reads 1"),
         ('{"format": 1, "points": [{"point": 3}]}', "not a manifest of annotate.sweep"),
         ('{"format": 1, "points": []}', "holds no trace"),
     ],
@@ -160,7 +160,7 @@ def test_captures_that_no_figure_has_a_use_for_make_no_page(tmp_path: Path) -> N
     (tmp_path / "captures" / "loop").symlink_to(tmp_path)
     done = run(tmp_path / "captures", "-o", tmp_path / "out")
     assert (done.exit_code, len(done.stderr.splitlines())) == (3, 1)
-    assert "none of the 1 captures says which model it is of" in done.stderr
+    assert "none of the 1 captures says which model it ran" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -249,7 +249,7 @@ def test_full_size_values_of_the_study_come_out_of_simulated_runs(tmp_path: Path
         for attention in ("eager", "sdpa"):
             (tmp_path / f"{name}-{attention}_pqtdir").symlink_to(simulated(name, attention))
     _, beside = reproduced(captures_in(tmp_path))
-    measured = {(each.claim.item, each.claim.says): each.measured for each in beside if each.measured}
+    measured = {each.claim.id: each.measured for each in beside if each.measured}
     # Computed from the definition of the models: 64 to 4,096 positions, and N/F over levels of 16 frames.
-    assert measured["figure-7", "largest over smallest length within one inference"].startswith("64 times")
-    assert measured["figure-11", "FLOPs of spatial over those of temporal attention"].startswith("17.5 in the core")
+    assert measured["figure-7/length-ratio/stable-diffusion"].startswith("64 times")
+    assert measured["figure-11/flops-ratio"].startswith("17.5 in the core")

@@ -33,7 +33,7 @@ with warnings.catch_warnings():  # of libraries as they are imported: nothing of
     from torch import nn
     from torch.nn import functional
 
-    from annotate.errors import AnnotateError, ImpossibleRequest
+    from annotate.errors import AnnotateError, OutputExists
     from annotate.simulate import command
     from annotate.simulation import export
     from annotate.simulation.device import Device
@@ -229,10 +229,10 @@ def test_short_names_have_neither_namespaces_nor_templates() -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "line"),
     [
-        (["--model", "stable-difusion"], 1, "Error: no model stable-difusion: did you mean stable-diffusion?"),
-        (["--model", "sdxl", "--gpu", "h20"], 1, "Error: no GPU h20: did you mean h200?"),
-        (["--model", "sdxl", "--height", "100"], 1, "Error: --height 100: sdxl makes multiples of 8: the nearest is"),
-        (["--gpu", "h200"], 2, "Error: say what to run: --model NAME"),
+        (["--model", "stable-difusion"], 2, "Error: no model stable-difusion: did you mean stable-diffusion?"),
+        (["--model", "sdxl", "--gpu", "h20"], 2, "Error: no GPU h20: did you mean h200? There are h100, h200, a100, "),
+        (["--model", "sdxl", "--height", "100"], 2, "Error: --height 100: sdxl makes multiples of 8: the nearest is"),
+        (["--gpu", "h200"], 2, "Error: name what to run: --model NAME"),
     ],
 )
 def test_what_is_impossible_is_one_line(arguments: list[str], status: int, line: str, tmp_path: Path) -> None:
@@ -249,12 +249,12 @@ def test_an_export_that_exists_is_replaced_only_with_force_and_a_folder_that_is_
     simulated = run("wan-1.3b")
     export.write(simulated, place)
     before = sorted(path.name for path in place.iterdir())
-    with pytest.raises(ImpossibleRequest, match="--force"):
+    with pytest.raises(OutputExists, match="--force"):
         export.write(simulated, place)
     export.write(simulated, place, force=True)
     assert sorted(path.name for path in place.iterdir()) == before
     (place / "mine.txt").write_text("kept")
-    with pytest.raises(ImpossibleRequest, match="no Parquet export"):
+    with pytest.raises(OutputExists, match="no Parquet export"):
         export.write(simulated, place, force=True)
     assert (place / "mine.txt").read_text() == "kept"
     assert [path.name for path in tmp_path.iterdir()] == ["wan_pqtdir"]

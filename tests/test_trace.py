@@ -36,7 +36,7 @@ def test_misspelt_table_is_corrected_and_those_there_are_are_listed(trace: parse
         trace.kernel  # noqa: B018
     everything = ", ".join(TABLES)
     assert str(caught.value) == f"a trace has no table 'kernel' (did you mean 'kernels'?): it has {everything}"
-    with pytest.raises(AttributeError, match=r"^a trace has no table 'xyzzy'; it has kernels, "):
+    with pytest.raises(AttributeError, match=r"^a trace has no table 'xyzzy': it has kernels, "):
         trace.xyzzy  # noqa: B018
     with pytest.raises(TypeError, match=r"a trace has no table 'kernel' \(did you mean 'kernels'\?\)"):
         trace.having(kernel=trace.kernels)

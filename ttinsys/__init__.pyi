@@ -20,38 +20,46 @@ __version__: str
 def attention(
     *traces: Trace,
 ) -> pl.DataFrame:
-    """Attention by role: calls, FLOPs, and time in the core, the projections and the copies around it.
+    """Divide attention time by role, and into core, projections and copies.
 
-    Temporal attention is set against spatial, of the core alone and with its
-    projections and copies: how many times fewer FLOPs it has depends on that.
+    The ratios compare each role with the spatial attention of its component,
+    once for the core alone and once with projections and copies. They may
+    differ by several times.
 
     Args:
         *traces: As `ttinsys.load` opens them.
 
     Returns:
         A `polars.DataFrame`, one row per component and role of attention, the longest total first:
-            component: part of the pipeline
-            role: of the attention
-            calls: of its cores
-            total_ns (ns): durations added up: core, projections, layout, rearrange and other
-            share (ratio): of all attention of the trace
-            core_ns (ns): in the core: QK, softmax and AV, or what is fused of them; added up
-            projections_ns (ns): in linear layers of queries, keys, values and output; added up
-            layout_ns (ns): in copies within the attention, added up
-            rearrange_ns (ns): in copies right around it that serve no other attention, added up
-            other_ns (ns): in norms, rotary embeddings and the like within it, added up
-            share_of_component (ratio): of all attention of the component
-            q_len_min: least queries of a call
-            q_len_max: most queries of a call
-            kv_len_min: least keys of a call
-            kv_len_max: most keys of a call
-            core_flops (FLOP): of its cores; null where not annotated
-            core_flops_per_s (FLOP/s): of its cores, by the time in them
-            projections_flops (FLOP): of its projections; null where not annotated
-            core_time_ratio (ratio): `core_ns` of that of the component's spatial attention
-            time_ratio (ratio): `total_ns` of the same
-            flops_ratio (ratio): FLOPs of core and projections of the same
-            core_flops_ratio (ratio): `core_flops` of the same
+            component: Part of the pipeline, such as `denoiser`; null for the pipeline as a whole.
+            role: Role of the attention, such as `spatial_attention`.
+            calls: Number of calls of attention cores; each replay of a CUDA graph counts.
+            total_ns (ns): Sum of durations in the core, projections, layout, rearrange and other parts.
+            share (ratio): `total_ns` divided by that of all attention in the trace.
+            core_ns (ns): Sum of durations in the core: QK, softmax and AV, or the fused kernel for
+                them.
+            projections_ns (ns): Sum of durations in the linear layers of queries, keys, values and
+                output.
+            layout_ns (ns): Sum of durations of copies within the attention.
+            rearrange_ns (ns): Sum of durations of copies around the attention that serve no other role.
+            other_ns (ns): Sum of durations of other operations within the attention, such as norms and
+                rotary embeddings.
+            share_of_component (ratio): `total_ns` divided by that of all attention in the component.
+            q_len_min: Least number of queries of a call; null where no call is annotated.
+            q_len_max: Greatest number of queries of a call; null where no call is annotated.
+            kv_len_min: Least number of keys of a call; null where no call is annotated.
+            kv_len_max: Greatest number of keys of a call; null where no call is annotated.
+            core_flops (FLOP): FLOPs of the cores; null where they are not annotated.
+            core_flops_per_s (FLOP/s): `core_flops` divided by `core_ns`; null where either is missing.
+            projections_flops (FLOP): FLOPs of the projections; null where they are not annotated.
+            core_time_ratio (ratio): `core_ns` divided by that of the component's spatial attention;
+                null where there is none.
+            time_ratio (ratio): `total_ns` divided by that of the component's spatial attention; null
+                where there is none.
+            flops_ratio (ratio): FLOPs of core and projections, divided by those of the component's
+                spatial attention; null where either is not annotated.
+            core_flops_ratio (ratio): `core_flops` divided by that of the component's spatial attention;
+                null where either is not annotated.
     """
 
 def breakdown(
@@ -59,32 +67,36 @@ def breakdown(
     by: Literal['role', 'operator', 'component', 'step', 'phase', 'part'] | tuple[Literal['role', 'operator', 'component', 'step', 'phase', 'part'], ...] = ('role',),
     projections: Literal['linear', 'attention'] = 'linear',
 ) -> pl.DataFrame:
-    """GPU time by what it is for: role, operator, component, step, phase or part of attention, or two of them crossed.
+    """Divide GPU time by role, operator, component, step, phase or part of attention.
 
     Args:
         *traces: As `ttinsys.load` opens them.
-        by: Divide by this; give it twice to cross two.
+        by: Divide GPU time by this column; give two to cross them.
         projections: Count projections of queries, keys, values and output as linear layers, or as their
             attention.
 
     Returns:
-        A `polars.DataFrame`, one row per trace and value of what was asked `--by`; columns that were
-            not asked for are null:
-            trace: the trace; the first one is the baseline
-            role: what the layer does; `(not annotated)`, or `(reason)` without a range
-            operator: what the kernel does
-            component: part of the pipeline; `(pipeline)` outside all, else as for `role`
-            step: denoising step or token; null outside steps
-            phase: `prefill` or `decode`; `(none)` elsewhere
-            part: part of attention, see `ttinsys.measures.attention_parts`; `(no attention)` elsewhere
-            instances: GPU operations
-            sum_ns (ns): durations added up
-            busy_ns (ns): time in which at least one runs, on each device
-            share (ratio): of the trace's GPU time added up
-            relative (ratio): of the GPU time of the first trace; null where there is one trace
-            median_ns (ns): median duration
+        A `polars.DataFrame`, one row per trace and per value of the chosen columns; the columns that
+            were not chosen are null:
+            trace: Name of the trace; the first one is the baseline.
+            role: What the layer does, such as `linear`; `(not annotated)` in a range without
+                annotation, `(reason)` without a range.
+            operator: What the kernel computes, such as `gemm`, read from its name.
+            component: Part of the pipeline, such as `denoiser`; `(pipeline)` for the pipeline as a
+                whole, `(not annotated)` in a range without annotation, `(reason)` without a range.
+            step: Number of the denoising step or token, from 0; null outside steps.
+            phase: Phase of an autoregressive step: `prefill` or `decode`; `(none)` elsewhere.
+            part: Part of attention, a key of `ttinsys.measures.attention_parts.PARTS`; `(no attention)`
+                elsewhere.
+            instances: Number of GPU operations.
+            sum_ns (ns): Sum of durations of the operations.
+            busy_ns (ns): Time in which at least one of the operations runs, added up over devices.
+            share (ratio): `sum_ns` divided by that of the whole trace.
+            relative (ratio): `sum_ns` divided by that of the whole first trace; null for a single
+                trace.
+            median_ns (ns): Median duration of an operation.
             p95_ns (ns): Shortest duration that at least 95% of the operations do not exceed.
-            max_ns (ns): longest
+            max_ns (ns): Longest duration of an operation.
     """
 
 def diff(
@@ -93,18 +105,18 @@ def diff(
     per: Literal['trace', 'step'] = 'trace',
     confidence: float = 0.95,
 ) -> pl.DataFrame:
-    """What got faster or slower from one trace to another: by layer, role, component, operator or kernel.
+    """Compare the GPU time of traces by layer, role, component, operator or kernel.
 
-    The first trace is the baseline; each other one is compared with it. Layers are annotated modules, or stacks of ranges
-    where one of the traces is not annotated; kernels are aligned by their names. A change is called noise where steps that
-    do the same vary by as much anyway (Welch's t-test), and unknown where no step repeats it.
+    The first trace is the baseline of all others. Layers are annotated modules, or stacks of ranges where one of the
+    traces is not annotated; kernels are aligned by name. A change counts as noise where repeated steps vary by as much
+    (Welch's t-test), and as unknown where no step repeats it.
 
-    A comparison is unfair, and nobody has won, where the traces do not show the same work: other steps, parts of the
-    pipeline missing, another model or size, a truncated or an empty trace. Then there is no speedup, and a gate fails.
+    Traces are comparable only if they show the same work. Different steps, missing parts of the pipeline, another model or
+    size, or a truncated or empty trace make a comparison unfair: it has no speedup, and it fails a gate.
 
-    Gates: with --fail-over 3% the exit status is 1 where the whole trace, or a row with at least 1% of its time, is
-    slower by more than that and by more than the noise. With --budget FILE it is 1 where a limit is exceeded, or where
-    what it limits was not measured. The file is TOML, with a table for the whole and one for each row that has a limit:
+    Gates: --fail-over 3% exits with status 1 where the whole trace, or a row with at least 1% of its time, is slower by
+    more than 3% and by more than the noise. --budget FILE exits with status 1 where a limit is exceeded, or where nothing
+    was measured for it. The file is TOML, with a table [total] and one for each row that has a limit:
 
     
         [total]
@@ -115,128 +127,142 @@ def diff(
         [component.denoiser]
         step = "9 ms"
 
-    sum is GPU time of the trace, step that of its mean step (of --per step), slowdown what is lost against the baseline.
-    A table is named after a --by that was given, and a row of it.
+    sum limits the GPU time of the trace, step that of its mean step (with --per step), slowdown the increase over the
+    baseline. The name of a table is a value of --by and the key of a row.
 
     Args:
         *traces: As `ttinsys.load` opens them; the first is the baseline.
-        by: Align by this; repeat it for several lists.
-        per: Compare the time of the whole trace, or of its mean step without what is outside steps.
-        confidence: Confidence level of the noise band (Welch's t-test).
+        by: Align rows by this; give several to get a list for each.
+        per: Compare the time of whole traces, or of their mean steps without what runs outside steps.
+        confidence: Set the confidence level of the noise band (Welch's t-test).
 
     Returns:
-        A `polars.DataFrame`, one row per trace but the first and value of what was asked `--by`, the
-            greatest difference first:
-            trace: the trace that is compared with the first one
-            by: what the row is a value of; `total` for the whole trace
-            change: `faster`, `slower`, `noise`, `same`, `new`, `gone`, `unknown`, `unfair`
-            delta_ns (ns): after - before
-            speedup: before / after; null where one is 0 or the comparison is unfair
-            before_ns (ns): GPU durations of the baseline, added up
-            after_ns (ns): GPU durations of the trace, added up
-            noise_ns (ns): difference that steps vary by anyway; null without two steps in each
-            unfair: of the whole: why the traces may not be compared (`not`: the baseline); null where
-                they may
-            role: of a layer
-            operator: of a kernel
-            share (ratio): of the baseline's GPU time
-            before_ops: GPU operations of the baseline
-            after_ops: GPU operations of the trace
-            per: `step` where times are of the mean step; null where they are of the whole trace
-            key: the layer, role, ...; `(reason)` for operations without a range
+        A `polars.DataFrame`, one row per trace after the first and value that traces are aligned by,
+            the greatest difference first:
+            trace: Name of the trace that is compared with the first one.
+            by: What the row is aligned by, such as `layer`; `total` for the whole trace.
+            change: Verdict on the difference: `faster`, `slower`, `noise`, `same`, `new`, `gone`,
+                `unknown`, `unfair`.
+            delta_ns (ns): Time of the trace minus time of the baseline.
+            speedup: Time of the baseline divided by time of the trace; null where one is 0 or the
+                comparison is unfair.
+            before_ns (ns): Sum of GPU durations in the baseline.
+            after_ns (ns): Sum of GPU durations in the trace.
+            noise_ns (ns): Difference that repeated steps show anyway; null unless each trace has two
+                such steps.
+            unfair: Why the traces are not comparable, in the row of the whole trace; null where they
+                are.
+            role: Role of the layer; null for rows that are not layers.
+            operator: Operator of the kernel; null for rows that are not kernels.
+            share (ratio): `before_ns` divided by that of the whole baseline.
+            before_ops: Number of GPU operations in the baseline.
+            after_ops: Number of GPU operations in the trace.
+            per: `step` where times are those of the mean step; null where they are those of the whole
+                trace.
+            key: The layer, role, component, operator or kernel; `(reason)` for operations without a
+                range.
     """
 
 def gaps(
     *traces: Trace,
     by: Literal['trace', 'component', 'step'] = 'component',
 ) -> pl.DataFrame:
-    """Where the GPU idles and why: the CPU had not launched, was in a CUDA call, waited for the GPU, or work was queued.
+    """Find where the GPU idles, and what it waits for.
 
-    A gap ends with an operation, and is of its step or component. Up to the launch of that operation its time is `sync`
-    while the launching thread is still in a call that it began before the GPU went idle, `launch` while it is in one that
-    it began later, and `cpu` while it is in none; the launch itself is `launch`; what comes after it is `latency`.
+    A gap belongs to the operation that ends it, and to the step and component of that operation. The launch of the
+    operation divides the gap. Before the launch, time is sync while the launching thread is in a CUDA call that began
+    before the GPU went idle, launch while it is in a call that began later, and cpu while it is in no call. The launch
+    itself is launch. After the launch, time is latency.
 
     Args:
         *traces: As `ttinsys.load` opens them.
-        by: Group rows by component, step or trace.
+        by: Group rows by component or step, or give one row per device.
 
     Returns:
-        A `polars.DataFrame`, one row per device and what was asked `--by`; `cpu` to `unknown` add up to
-            `idle`:
-            device: CUDA device
-            component: part of the pipeline; `(pipeline)`, `(not annotated)` or `(reason)` elsewhere
-            step: denoising step or token; null outside steps
-            step_id: RangeId of the step's range: the number starts over with every run
-            span_ns (ns): busy and idle: all rows of a device add up to its first start to last end
-            busy_ns (ns): time in which operations run, counted once: of the one that began first
-            idle_ns (ns): time without any, before operations of the row
-            idle_share (ratio): idle, of busy and idle
-            cpu_ns (ns): idle, nothing launched: the CPU was in no CUDA call
-            launch_ns (ns): idle during CUDA calls that began after the GPU went idle, launches above
-                all
-            sync_ns (ns): idle until a CUDA call returned that began while the GPU was at work
-            latency_ns (ns): idle although launched: latency, or waiting for other work
-            unknown_ns (ns): idle before operations whose launch is not in the capture
-            gaps: pieces of idle time
-            longest_ns (ns): the longest of them
-            instances: GPU operations
-            sum_ns (ns): their durations added up
-            overlapped_ns (ns): of the sum, what an earlier operation still covered
-            concurrent_ns (ns): time in which two streams or more are busy, of the one that began last
-            copy_ns (ns): durations of copies, added up
-            copy_exposed_ns (ns): of that, while nothing but NCCL computes on the device
-            nccl_ns (ns): durations of NCCL's kernels, added up
-            nccl_exposed_ns (ns): of that, while nothing else computes on the device
-            wait_ns (ns): from the opening of the step on the CPU to its first operation on the GPU
-            from_ns (ns): first start, since the first annotated range, or without one the first launch
-            to_ns (ns): last end, since then: of the first step, what it took to get there
+        A `polars.DataFrame`, one row per device and component, step or whole trace; `cpu_ns`,
+            `launch_ns`, `sync_ns`, `latency_ns` and `unknown_ns` add up to `idle_ns`:
+            device: CUDA device ordinal.
+            component: Part of the pipeline, such as `denoiser`; `(pipeline)` for the pipeline as a
+                whole, `(not annotated)` in a range without annotation, `(reason)` without a range.
+            step: Number of the denoising step or token, from 0 in each run; null outside steps.
+            step_id: RangeId of the step's range, which tells steps of several runs apart; null outside
+                steps.
+            span_ns (ns): Busy and idle time; over all rows of a device it adds up to first start to
+                last end.
+            busy_ns (ns): Time in which operations run; overlap counts for the operation that began
+                first.
+            idle_ns (ns): Time without any operation, before the operations of the row.
+            idle_share (ratio): `idle_ns` divided by `span_ns`.
+            cpu_ns (ns): Idle time before the launch in which the launching thread was in no CUDA call.
+            launch_ns (ns): Idle time in CUDA calls that began after the GPU went idle, mostly launches.
+            sync_ns (ns): Idle time in CUDA calls that began before the GPU went idle, mostly
+                synchronisation.
+            latency_ns (ns): Idle time after the launch: launch latency, or waiting for other work.
+            unknown_ns (ns): Idle time before operations whose launch is not in the trace.
+            gaps: Number of gaps.
+            longest_ns (ns): Duration of the longest gap.
+            instances: Number of GPU operations.
+            sum_ns (ns): Sum of durations of the operations.
+            overlapped_ns (ns): `sum_ns` minus `busy_ns`: time that an earlier operation covers as well.
+            concurrent_ns (ns): Time in which two streams or more are busy; it counts for the operation
+                that began last.
+            copy_ns (ns): Sum of durations of memory copies.
+            copy_exposed_ns (ns): Part of `copy_ns` in which no kernel but NCCL's runs on the device.
+            nccl_ns (ns): Sum of durations of NCCL kernels.
+            nccl_exposed_ns (ns): Part of `nccl_ns` in which no other kernel runs on the device.
+            wait_ns (ns): Time from the opening of the step on the CPU to its first operation on the
+                GPU; null outside steps.
+            from_ns (ns): First start on the GPU, relative to the first annotated range (or, without
+                one, to the first launch).
+            to_ns (ns): Last end on the GPU, relative to the first annotated range (or, without one, to
+                the first launch).
     """
 
 def kernels(
     *traces: Trace,
 ) -> pl.DataFrame:
-    """GPU time by kernel: which kernels take it, what they do, how often they run.
+    """Rank kernels by GPU time: what they compute, how often and how long they run.
 
     Args:
         *traces: As `ttinsys.load` opens them.
 
     Returns:
         A `polars.DataFrame`, one row per kernel name, and per kind of copy, fill and graph:
-            kind: `kernel`, `memcpy`, `memset` or `graph`
-            operator: what it does
-            instances: executions
-            sum_ns (ns): durations added up
-            share (ratio): of all GPU time added up
-            mean_ns (ns): mean duration
-            median_ns (ns): median duration
-            min_ns (ns): shortest
-            max_ns (ns): longest
-            kernel: name with templates
+            kind: Kind of operation: `kernel`, `memcpy`, `memset` or `graph`.
+            operator: What the kernel computes, read from its name; the kind for other operations.
+            instances: Number of executions.
+            sum_ns (ns): Sum of durations.
+            share (ratio): `sum_ns` divided by that of all GPU operations.
+            mean_ns (ns): Mean duration.
+            median_ns (ns): Median duration.
+            min_ns (ns): Shortest duration.
+            max_ns (ns): Longest duration.
+            kernel: Kernel name with template arguments; nsys's `[CUDA ...]` name for other operations.
     """
 
 def layers(
     *traces: Trace,
     depth: int | None = None,
 ) -> pl.DataFrame:
-    """GPU and CPU time by layer, as a tree: each stack of ranges, and what it launched itself and in total.
+    """Show GPU and CPU time as a tree of layers, with and without their children.
 
     Args:
         *traces: As `ttinsys.load` opens them.
         depth: List no level deeper than this; 0 is the top.
 
     Returns:
-        A `polars.DataFrame`, one row per stack of ranges, parents before children, and one per reason
-            why an operation has no range:
-            name: last part of the path; `(reason)` for GPU operations without a range
-            depth: number of ranges around it
-            instances: ranges with this stack
-            ops: GPU operations launched inside, nested ranges included
-            self_ns (ns): GPU durations launched right inside, added up
-            total_ns (ns): the same with nested ranges included
-            share (ratio): total of all GPU time added up
-            cpu_ns (ns): durations of the ranges on the CPU, added up; null where none was closed
-            role: what the annotated module does; null for other ranges
-            path: names from the outermost range to this one; null without a range
+        A `polars.DataFrame`, one row per path of nested ranges, parents before children, and one per
+            reason why an operation has no range:
+            name: Last part of the path; `(reason)` for GPU operations without a range.
+            depth: Number of enclosing ranges.
+            instances: Number of ranges with this path; null without a range.
+            ops: Number of GPU operations launched in the range, those of nested ranges included.
+            self_ns (ns): Sum of GPU durations launched in the range, without those of nested ranges.
+            total_ns (ns): Sum of GPU durations launched in the range, those of nested ranges included.
+            share (ratio): `total_ns` divided by the GPU time of the trace; null where that is 0.
+            cpu_ns (ns): Sum of durations of the ranges on the CPU; null where no range was closed.
+            role: What the annotated module does, such as `linear`; null for other ranges.
+            path: Names from the outermost range to this one, joined by `/`; null without a range.
     """
 
 def lengths(
@@ -245,81 +271,86 @@ def lengths(
     role: Literal['spatial_attention', 'temporal_attention', 'spatiotemporal_attention', 'cross_attention', 'joint_attention', 'self_attention'] | tuple[Literal['spatial_attention', 'temporal_attention', 'spatiotemporal_attention', 'cross_attention', 'joint_attention', 'self_attention'], ...] = (),
     step: int | None = None,
 ) -> pl.DataFrame:
-    """Sequence lengths of the attention calls of a run: in their order, as a histogram, or step by step.
+    """List the sequence lengths of attention calls in order, as a histogram or by step.
 
-    Needs no GPU: annotation tells the lengths. The length of self-attention is
-    its keys, which are the tokens so far where a decoder writes one at a time;
-    that of cross-attention and of joint attention, whose keys hold the text too,
-    is its queries.
+    Lengths come from annotation: no GPU is needed. The length of self-attention
+    is its number of keys, which includes all tokens so far where a decoder writes
+    one token at a time. The length of cross-attention and joint attention is its
+    number of queries, because the keys contain the text.
 
     Args:
         *traces: As `ttinsys.load` opens them.
-        by: List calls in their order, or group them by role and length, or by step.
-        role: Keep attention of this role; repeatable.
-        step: Keep this step.
+        by: List calls in order, or group them by role and length, or by step.
+        role: Keep attention of this role; give several to keep several.
+        step: Keep calls of this step.
 
     Returns:
-        A `polars.DataFrame`, one row per call in order, per role and length, or per step and component;
-            the rest is null:
-            call: number among all calls of attention, from 0; by step: of its first one
-            step: denoising step or token; null outside steps
-            phase: `prefill` or `decode`, of an autoregressive step
-            component: part of the pipeline
-            role: of the attention
-            length: keys of self-attention, queries of cross- and joint attention
-            q_len: queries
-            kv_len: keys
-            calls: of an attention core
-            share (ratio): of the calls listed
-            lengths: different lengths of self-attention in the step
-            smallest: of these lengths
-            largest: of these lengths
-            times: largest by smallest
-            adjacent: the greatest of a length by the next smaller one
-            gpu_ns (ns): GPU time of the cores, added up; null where they launched nothing
-            flops (FLOP): of the cores; null where not annotated
-            module: path of the module
+        A `polars.DataFrame`, one row per call, per role and length, or per step and component; columns
+            of the other groupings are null:
+            call: Number of the call among all attention calls, from 0; by step, that of its first call.
+            step: Number of the denoising step or token, from 0; null outside steps.
+            phase: Phase of an autoregressive step: `prefill` or `decode`; null for other steps.
+            component: Part of the pipeline, such as `denoiser`; null for the pipeline as a whole.
+            role: Role of the attention, such as `spatial_attention`.
+            length: Number of keys of self-attention; number of queries of cross- and joint attention.
+            q_len: Number of queries.
+            kv_len: Number of keys.
+            calls: Number of calls of attention cores.
+            share (ratio): `calls` divided by the number of all calls listed.
+            lengths: Number of distinct lengths in the step, without cross-attention.
+            smallest: Smallest length in the step, without cross-attention.
+            largest: Largest length in the step, without cross-attention.
+            times: Ratio of the largest length in the step to the smallest.
+            adjacent: Greatest ratio of a length in the step to the next smaller one.
+            gpu_ns (ns): Sum of GPU durations of the cores; null where they launched nothing.
+            flops (FLOP): FLOPs of the cores; null where they are not annotated.
+            module: Path of the module in the pipeline.
     """
 
 def pareto(
     *traces: Trace,
 ) -> pl.DataFrame:
-    """Cost of a picture or clip against published quality: time, size and FID of each model, and which ones no other beats.
+    """Compare models by time per image or clip and by published FID, and mark the Pareto front.
 
-    Traces of few steps are scaled to the steps that the model takes by default: that is an estimate, and `estimated_ns`.
-    FID is of the model that `fid_of` names, as its paper reports it, not of what ran: weights may be random.
+    Traces of few steps are scaled to the model's default number of steps: the result is an estimate, in estimated_ns.
+    The FID is that of the published model that fid_of names, not of this run, whose weights may be random.
 
     Args:
         *traces: As `ttinsys.load` opens them.
 
     Returns:
         A `polars.DataFrame`, one row per trace:
-            trace: the trace
-            model: name of the model; null where the trace tells of several
-            front: whether no model with a FID on the same data is both as fast and as good, and better
-                in one; null without a FID
-            estimated_ns (ns): busy time per picture or clip with the model's default number of steps:
-                that of each stage in proportion
-            fid: published Fréchet inception distance; null for tiny models and those that have none
-            attention: how attention was computed
-            busy_ns (ns): time in which the GPU ran something, per picture or clip, as traced
-            span_ns (ns): first start to last end of the GPU's work, per picture or clip, as traced
-            step_ns (ns): busy time of a step, mean, without those of prefill
-            steps: steps that were taken for a picture or clip, over all stages
-            full_steps: steps with the model's defaults, over all stages
-            flops (FLOP): annotated, per picture or clip, as traced; a multiply-add is two
-            parameters: published number of parameters, all components; null for tiny models
-            weight_bytes (B): their bytes in the type that ran: the least memory
-            peak_bytes (B): most memory held; null where only the trace is known: see `with_memory`
-            peak_bytes_per_parameter (B): of `peak_bytes` (Fig. 1 of the study asks for it)
-            images: pictures or clips in the trace
-            simulated: no machine ran it
-            device: GPU
-            stands_for: model of the study that it is or stands for
-            dataset: on what data
-            source: who reports it
-            checked: How the number was verified.
-            fid_of: whose FID it is
+            trace: Name of the trace.
+            model: Name of the model; null where the trace ran several.
+            front: Whether the trace is on the Pareto front: no trace with an FID on the same data is at
+                least as fast and as good, and better in one. Null without an FID.
+            estimated_ns (ns): Busy time per image or clip with the model's default number of steps,
+                each stage scaled by its steps; null where that number is unknown.
+            fid: Published Fréchet inception distance, lower is better; null for tiny models and where
+                none is published.
+            attention: Attention implementation, such as `sdpa`.
+            busy_ns (ns): Time in which the GPU runs at least one operation, per image or clip, as
+                traced.
+            span_ns (ns): Time from the first start to the last end on the GPU, per image or clip, as
+                traced.
+            step_ns (ns): Mean busy time of a step, prefill steps left out.
+            steps: Number of steps per image or clip, as traced, over all stages.
+            full_steps: Number of steps per image or clip with the model's defaults, over all stages.
+            flops (FLOP): Annotated FLOPs per image or clip, as traced; a multiply-add is two.
+            parameters: Published number of parameters of all components; null for tiny models.
+            weight_bytes (B): Bytes of the parameters in the data type that ran, the least memory
+                needed; null for tiny models.
+            peak_bytes (B): Most memory allocated; null unless the manifest of a sweep gives it, see
+                `with_memory`.
+            peak_bytes_per_parameter (B): `peak_bytes` divided by `parameters` (Fig. 1 of the study).
+            images: Number of images or clips in the trace.
+            simulated: Whether the times come from a simulated GPU.
+            device: Name of the GPU.
+            stands_for: Model of the study that this model is, or stands for; null where there is none.
+            dataset: Data on which the FID was computed, and the protocol.
+            source: Publication that reports the FID.
+            checked: How the FID was verified.
+            fid_of: Model that reached the FID.
     """
 
 def phases(
@@ -328,49 +359,56 @@ def phases(
     queries: int = 1,
     ridge: float | None = None,
 ) -> pl.DataFrame:
-    """Whether attention works like prefill or like decode: queries per call, intensity and bandwidth.
+    """Classify attention as prefill-like or decode-like, with its intensity and bandwidth.
 
-    Prefill answers many queries in one call, decode one query against all keys
-    so far. A denoising step is of the first kind, a decoded token of the second.
-    Having many queries does not yet mean being bound by arithmetic: that takes
-    more FLOPs per byte than the GPU's ridge, which `above_ridge` tells.
+    Prefill computes many queries in one call; decode computes one query against
+    all keys so far. A denoising step works like prefill, a decoded token like
+    decode. Many queries do not make a call compute-bound: that takes more FLOPs
+    per byte than the ridge point of the GPU, and above_ridge counts such calls.
 
     Args:
         *traces: As `ttinsys.load` opens them.
-        by: Give one row for the whole run, or one for each step.
-        queries: Count a call as decode-like up to this many queries.
-        ridge: FLOPs per byte from which arithmetic is the bound; by default that of the GPU.
+        by: Give rows for the whole run (model), or for each step.
+        queries: Count calls of up to this many queries as decode-like.
+        ridge: Set the ridge point in FLOPs per byte; the default is that of the GPU.
 
     Returns:
-        A `polars.DataFrame`, one row per component, role, phase and kind, and step where so asked:
-            step: denoising step or token; null outside steps, and where not divided by step
-            component: part of the pipeline
-            role: of the attention
-            phase: `prefill` or `decode`, as annotation says of an autoregressive step
-            kind: `prefill-like`: many queries per call; `decode-like`: few, see `--queries`
-            calls: of attention cores
-            steps: steps that have such calls
-            queries: median of a call
-            keys: median of a call
-            above_ridge (ratio): calls bound by arithmetic; null where the GPU is not known
-            gpu_ns (ns): GPU time of the cores, added up; null where they launched nothing
-            bandwidth_share (ratio): `bytes_per_s` of the bandwidth of the GPU's memory
-            queries_min: least of a call
-            queries_max: most of a call
-            keys_min: least of a call
-            keys_max: most of a call
-            flops_per_s (FLOP/s): FLOPs by the GPU time
-            bytes_per_s (B/s): least bytes by the GPU time
-            flops (FLOP): of the cores; null where not annotated
-            bytes (B): that the cores move at least; null where not annotated
-            ridge (FLOP/B): FLOPs per byte from which on arithmetic bounds: median of calls
-            intensity (FLOP/B): FLOPs of the cores by the least bytes they move
+        A `polars.DataFrame`, one row per component, role, phase and kind, and per step where rows are
+            divided by step:
+            step: Number of the denoising step or token, from 0; null outside steps, and where rows are
+                not divided by step.
+            component: Part of the pipeline, such as `denoiser`; null for the pipeline as a whole.
+            role: Role of the attention, such as `spatial_attention`.
+            phase: Phase of an autoregressive step, from annotation: `prefill` or `decode`; null for
+                other steps.
+            kind: `decode-like` where a call has few queries (the option `queries`), else `prefill-
+                like`.
+            calls: Number of calls of attention cores; each replay of a CUDA graph counts.
+            steps: Number of steps with such calls.
+            queries: Median number of queries of a call.
+            keys: Median number of keys of a call.
+            above_ridge (ratio): Share of calls that are compute-bound: their intensity is at least that
+                of the ridge point. Null where the GPU is unknown.
+            gpu_ns (ns): Sum of GPU durations of the cores; null where they launched nothing.
+            bandwidth_share (ratio): `bytes_per_s` divided by the memory bandwidth of the GPU; null
+                where that is unknown.
+            queries_min: Least number of queries of a call.
+            queries_max: Greatest number of queries of a call.
+            keys_min: Least number of keys of a call.
+            keys_max: Greatest number of keys of a call.
+            flops_per_s (FLOP/s): FLOPs of the cores divided by their GPU time.
+            bytes_per_s (B/s): Least memory traffic of the cores divided by their GPU time.
+            flops (FLOP): FLOPs of the cores; null where they are not annotated.
+            bytes (B): Least memory traffic of the cores; null where it is not annotated.
+            ridge (FLOP/B): Median over calls of the ridge point, the intensity above which arithmetic
+                is the bound; null where the GPU is unknown.
+            intensity (FLOP/B): `flops` divided by `bytes`: arithmetic intensity of the cores.
     """
 
 def ranges_by_name(
     *traces: Trace,
 ) -> pl.DataFrame:
-    """GPU and CPU time by NVTX range name: what was launched inside each, nested ranges included and not.
+    """Sum GPU and CPU time by NVTX range name, with and without nested ranges.
 
     Args:
         *traces: As `ttinsys.load` opens them.
@@ -378,15 +416,15 @@ def ranges_by_name(
     Returns:
         A `polars.DataFrame`, one row per range name and domain, and one per reason why an operation has
             no range:
-            domain: NVTX domain; null for the default one
-            instances: ranges of this name
-            ops: GPU operations launched inside, nested ranges included
-            self_ns (ns): GPU durations launched right inside, added up
-            total_ns (ns): the same with nested ranges included
-            share (ratio): total of all GPU time added up
-            cpu_ns (ns): durations of the ranges on the CPU, added up; null where none was closed
-            role: what the annotated module does; null for other ranges
-            range: name; `(reason)` for GPU operations without a range
+            domain: NVTX domain; null for the default domain.
+            instances: Number of ranges of this name; null without a range.
+            ops: Number of GPU operations launched in the ranges, those of nested ranges included.
+            self_ns (ns): Sum of GPU durations launched in the ranges, without those of nested ranges.
+            total_ns (ns): Sum of GPU durations launched in the ranges, those of nested ranges included.
+            share (ratio): `total_ns` divided by the GPU time of the trace; null where that is 0.
+            cpu_ns (ns): Sum of durations of the ranges on the CPU; null where no range was closed.
+            role: What the annotated module does, such as `linear`; null for other ranges.
+            range: Name of the range; `(reason)` for GPU operations without a range.
     """
 
 def roofline(
@@ -397,40 +435,49 @@ def roofline(
     bandwidth: float | None = None,
     float32: Literal['tf32', 'single'] = 'tf32',
 ) -> pl.DataFrame:
-    """Roofline: what bounds each kind of layer, arithmetic or memory, and how near it comes to what the GPU can do.
+    """Compare layers with the roofline: what bounds them, and how close to it they come.
 
     Args:
         *traces: As `ttinsys.load` opens them.
-        by: Group rows by layer, role or component, or give one for the whole model.
-        gpu: Take this GPU, where the trace does not name one or names another.
-        peak: Peak of the GPU in TFLOP/s, for every type.
-        bandwidth: Bandwidth of its memory in GB/s.
-        float32: Hold 32-bit floats against the peak of TF32, or of single precision.
+        by: Group rows by layer, role or component, or give one row for the whole model.
+        gpu: Use the data sheet of this GPU instead of the one that the trace names.
+        peak: Set the peak of the GPU in TFLOP/s, for every data type.
+        bandwidth: Set the memory bandwidth of the GPU in GB/s.
+        float32: Compare 32-bit floats with the peak of TF32, or of single precision.
 
     Returns:
-        A `polars.DataFrame`, one row per device and kind of layer, the longest first, and per reason
-            for which work has no layer:
-            component: part of the pipeline; `(pipeline)` outside all, else as for `role`
-            role: what the layer does; `(not annotated)`, or `(reason)` without a range
-            device: CUDA device; null for calls whose work is not in the trace
-            gpu_ns (ns): GPU time of its calls outside the ranges in them, durations added up
-            intensity (FLOP/B): operations by least traffic; null where no cost is annotated
-            bound: `compute` or `memory`: which of the two limits it, by its side of the ridge
-            mfu (ratio): of the peak: model FLOPs utilisation
-            bandwidth_share (ratio): of the memory's bandwidth
-            weight_intensity (FLOP/B): operations by bytes of weights, of layers that have both
-            flops_per_s (FLOP/s): operations a second achieved
-            bytes_per_s (B/s): least traffic a second achieved
-            least_ns (ns): time at the roof, call by call, added up: what is above could be saved
-            calls: calls that launched GPU work, replays of CUDA graphs counted
-            flops (FLOP): their operations
-            least_bytes (B): their least traffic
-            costed_ns (ns): GPU time of the calls that have a cost, added up
-            peak_flops_per_s (FLOP/s): peak for the types of its calls, weighted by operations
-            bandwidth_bytes_per_s (B/s): of the memory
-            roof_share (ratio): achieved, of what the roof over its intensity allows
-            note: what is not known of the GPU, and what to do
-            module: the module's path
+        A `polars.DataFrame`, one row per device and layer, role or component, the longest first, and
+            per reason why work has no layer:
+            component: Part of the pipeline, such as `denoiser`; `(pipeline)` for the pipeline as a
+                whole, `(not annotated)` in a range without annotation, `(reason)` without a range.
+            role: What the layer does, such as `linear`; `(not annotated)` in a range without
+                annotation, `(reason)` without a range.
+            device: CUDA device ordinal; null for calls whose GPU work is not in the trace.
+            gpu_ns (ns): Sum of GPU durations of the calls, without those of annotated ranges in them.
+            intensity (FLOP/B): Arithmetic intensity: `flops` divided by `least_bytes`; null where no
+                cost is annotated.
+            bound: What limits the row by its side of the ridge point: `compute` or `memory`; null where
+                the ceilings or costs are unknown.
+            mfu (ratio): Model FLOPs utilisation: `flops_per_s` divided by the peak; null where the peak
+                is unknown.
+            bandwidth_share (ratio): `bytes_per_s` divided by the memory bandwidth; null where that is
+                unknown.
+            weight_intensity (FLOP/B): FLOPs divided by bytes of weights, over the calls that have both.
+            flops_per_s (FLOP/s): Achieved rate: `flops` divided by `gpu_ns`.
+            bytes_per_s (B/s): Achieved rate: `least_bytes` divided by `gpu_ns`.
+            least_ns (ns): Sum over calls of the time at the roofline; what `gpu_ns` exceeds it by could
+                be saved.
+            calls: Number of calls with GPU work or FLOPs; each replay of a CUDA graph counts.
+            flops (FLOP): FLOPs of the calls; null where they are not annotated.
+            least_bytes (B): Least memory traffic of the calls; null where it is not annotated.
+            costed_ns (ns): Sum of GPU durations of the calls whose cost is annotated.
+            peak_flops_per_s (FLOP/s): Peak of the GPU for the data types of the calls, weighted by
+                their FLOPs.
+            bandwidth_bytes_per_s (B/s): Memory bandwidth of the GPU; null where it is unknown.
+            roof_share (ratio): Achieved rate divided by what the roofline allows at this intensity: the
+                greater of `mfu` and `bandwidth_share`.
+            note: What is unknown about the GPU, and which option to give; null where nothing is.
+            module: Path of the module in the pipeline; null unless rows are layers.
     """
 
 def scaling(
@@ -442,88 +489,107 @@ def scaling(
     tolerance: float = 0.25,
     fits: bool = False,
 ) -> pl.DataFrame:
-    """How time and FLOPs grow with the size of what is made, and where attention overtakes convolution.
+    """Fit how time and FLOPs grow with size, and find where attention overtakes convolution.
 
-    Each trace is a point: its size is told by its run, and its time is that of the kernels of one step. Traces that differ
-    in nothing but that size, and in the number of steps, are a series: backends and compilers are compared so.
+    Each trace is a point: its size comes from the request of its run, its time is that of the kernels of one step. Traces
+    that differ only in that size, and in the number of steps, form a series; backends and compilers are compared as series.
 
     Args:
         *traces: As `ttinsys.load` opens them.
-        over: Take this as the size; auto takes the one that varies.
+        over: Use this as the size; auto uses the one that varies.
         by: Fit the time of each role, family, operator or kernel.
         component: Fit the time of this part of the pipeline.
         projections: Count projections of queries, keys, values and output as linear layers, or as their
             attention.
         tolerance: Mark a point as off where its residual exceeds this; 0.25 is 25%.
-        fits: Keep the largest size of each series: one row per fit.
+        fits: Keep only the largest size of each series, for one row per fit.
 
     Returns:
-        A `polars.DataFrame`, one row per series, value of what was asked `--by`, and trace; what is
-            told of a fit is repeated on its rows:
-            series: settings that differ between traces, besides the size; `all` where none does
-            role: what the layer does; `(not annotated)`, or `(reason)` without a range
-            family: `attention`, `convolution`, `linear`, `norm` or `other`; `(reason)` without a role
-            operator: what the kernel does
-            n: size of the trace's request, in what `over` says
-            time_ns (ns): durations added up, per step
-            exponent: p of time ~ n^p over the series, by least squares of logarithms
-            flops_exponent: p of FLOPs ~ n^p; null where there are none
-            law: power that the formulas give FLOPs: see `ttinsys.measures.formulas.growth`
-            crossover: size from which the fitted attention is longer than the fitted convolution
-            off: whether the residual is beyond the tolerance
-            fitted_ns (ns): constant + linear + quadratic term of the fit here; null without one
-            residual (ratio): time beyond the fitted, of the fitted
-            constant_ns (ns): term of the fit that does not grow
-            linear_ns (ns): term that grows as n, here: the coefficient times n
-            quadratic_ns (ns): term that grows as n^2, here: the coefficient times n^2
-            worst (ratio): residual that is farthest from 0
-            worst_n: size at which it is
-            rms (ratio): root mean square of the residuals; of three sizes 0, unless a term is 0
-            r2 (ratio): variance of logarithms that n^p explains
-            sizes: distinct sizes at which it ran
-            crossover_is: `within sizes`, `extrapolated`, or why there is none
-            flops (FLOP): annotated FLOPs, per step; null by operator and kernel
-            predicted_flops (FLOP): FLOPs of the smallest size, grown by that power
-            share (ratio): of the trace's GPU time added up, its other components included
-            sum_ns (ns): durations added up, over the trace
-            steps: steps of the trace in which the component ran; 1 where it ran outside steps
-            over: what size is: `pixels` (height times width), `frames`, `batch` or `tokens`
-            trace: the trace
-            note: what is missing, and why
-            kernel: kernel name with templates
+        A `polars.DataFrame`, one row per series, trace, and role, family, operator or kernel; values of
+            a fit repeat on all of its rows:
+            series: Settings that differ between the traces, other than the size; `all` where none does.
+            role: What the layer does, such as `linear`; `(not annotated)` in a range without
+                annotation, `(reason)` without a range.
+            family: Family of the role: `attention`, `convolution`, `linear`, `norm` or `other`; `(not
+                annotated)` or `(reason)` without a role.
+            operator: What the kernel computes, such as `gemm`, read from its name.
+            n: Size of the trace's request, counted as `over` says.
+            time_ns (ns): Sum of durations per step.
+            exponent: Exponent p of time ~ n^p over the series, by least squares of logarithms; null for
+                fewer than two sizes.
+            flops_exponent: Exponent p of FLOPs ~ n^p over the series; null where no FLOPs are
+                annotated.
+            law: Exponent of FLOPs by the formulas, see `ttinsys.measures.formulas.growth`; null where
+                they give none.
+            crossover: Size above which the fitted attention takes longer than the fitted convolution;
+                null where there is none.
+            off: Whether the residual exceeds the tolerance; null without a fit.
+            fitted_ns (ns): Time by the fit: `constant_ns` + `linear_ns` + `quadratic_ns`; null without
+                a fit.
+            residual (ratio): `time_ns` divided by `fitted_ns`, minus 1; null without a fit.
+            constant_ns (ns): Constant term of the fit; null without a fit.
+            linear_ns (ns): Linear term of the fit at this size, its coefficient times n; null without a
+                fit.
+            quadratic_ns (ns): Quadratic term of the fit at this size, its coefficient times n^2; null
+                without a fit.
+            worst (ratio): Residual of the fit that is farthest from 0; null without a fit.
+            worst_n: Size at which the residual is farthest from 0; null without a fit.
+            rms (ratio): Root mean square of the residuals; 0 for three sizes, unless a term is 0. Null
+                without a fit.
+            r2 (ratio): Share of the variance of logarithms that n^p explains; null for fewer than three
+                sizes.
+            sizes: Number of distinct sizes with GPU time.
+            crossover_is: How far the crossover is known: `within sizes` or `extrapolated`; else why
+                there is none.
+            flops (FLOP): Annotated FLOPs per step; null by operator and by kernel.
+            predicted_flops (FLOP): FLOPs per step of the smallest size, scaled by `law`; null without a
+                law.
+            share (ratio): `sum_ns` divided by that of the trace, all components included.
+            sum_ns (ns): Sum of durations over the trace.
+            steps: Number of steps of the trace in which the component ran; 1 where it ran outside
+                steps.
+            over: What the size counts: `pixels` (height times width), `frames`, `batch` or `tokens`.
+            trace: Name of the trace.
+            note: At how many sizes the work ran, where that is fewer than the series has or than a fit
+                needs; else null.
+            kernel: Kernel name with template arguments.
     """
 
 def speedup(
     *traces: Trace,
     pairs: bool = False,
 ) -> pl.DataFrame:
-    """How much faster each trace is than its baseline, end to end, by component and by role, and what the gain came from.
+    """Compare traces end to end, by component and by role.
 
-    The first trace is the baseline of all others, or with --pairs each second one is compared with the one before it.
-    End to end is told three ways: from the first operation's start to the last one's end (span), the time in which at
-    least one runs (busy), and durations added up (sum). Components and roles divide the sum. The gain is the part of the
-    baseline's sum that was saved; parts add up to it. The limit is the speedup of the whole if a part took no time at all
-    (Amdahl's law). Traces that do not show the same work have no speedup: `unfair` says why.
+    The first trace is the baseline of all others; with --pairs, each second trace is compared with the one before it.
+    End to end has three rows: the time from the first start to the last end (span), the time in which at least one
+    operation runs (busy), and the sum of durations (sum). Components and roles divide the sum. The gain is the part of the
+    baseline's sum that was saved; gains of components, or of roles, add up to that of the sum. The limit is the speedup of
+    the sum if a part took no time at all (Amdahl's law). Traces that do not show the same work are not comparable and get
+    no speedup; the column unfair says why.
 
     Args:
         *traces: As `ttinsys.load` opens them; the first is the baseline.
-        pairs: Compare each second trace with the one before it.
+        pairs: Compare each second trace with the one before it, not all with the first.
 
     Returns:
-        A `polars.DataFrame`, three rows per compared trace end to end, then its components and its
-            roles, the longest in the baseline first:
-            trace: the trace that is compared
-            level: `end_to_end`, `component` or `role`
-            part: `span`, `busy` or `sum` of the whole; the component or role, `(reason)` without one
-            speedup: before / after; null where one is 0 or the comparison is unfair
-            before_ns (ns): time of the baseline; of a part, durations added up
-            after_ns (ns): the same of the trace
-            gain (ratio): (before - after) of the baseline's whole
-            share (ratio): of the baseline's sum; null for span and busy
-            limit: speedup of the sum if the part took no time; null where it is all of it
-            noise_ns (ns): difference that steps vary by anyway; null without two steps in each
-            model: what it ran; null where it does not say
-            baseline: the trace it is compared with
-            unfair: of `span`: why the traces may not be compared (`not`: the baseline); null where they
-                may
+        A `polars.DataFrame`, one row per compared trace for each of span, busy and sum, then per
+            component and per role, the longest in the baseline first:
+            trace: Name of the trace that is compared.
+            level: What is compared: `end_to_end`, `component` or `role`.
+            part: `span`, `busy` or `sum` end to end; else the component or role, `(reason)` without a
+                range.
+            speedup: Time of the baseline divided by time of the trace; null where one is 0 or the
+                comparison is unfair.
+            before_ns (ns): Time of the baseline; for components and roles, the sum of durations.
+            after_ns (ns): Time of the trace; for components and roles, the sum of durations.
+            gain (ratio): Time saved, divided by the time of the whole baseline.
+            share (ratio): `before_ns` divided by the sum of the whole baseline; null for span and busy.
+            limit: Speedup of the sum if the part took no time; null where the part is all of it, and
+                end to end.
+            noise_ns (ns): Difference that repeated steps show anyway; null unless each trace has two
+                such steps.
+            model: Model that the trace ran; null where annotation does not name it.
+            baseline: Name of the trace that it is compared with.
+            unfair: Why the traces are not comparable, in the row `span`; null where they are.
     """

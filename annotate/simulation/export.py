@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from annotate.errors import ImpossibleRequest
+from annotate.errors import OutputExists
 from annotate.labels import DOMAIN, ROLES
 from annotate.simulation.run import Simulated
 
@@ -48,7 +48,7 @@ def write(simulated: Simulated, folder: Path, *, force: bool = False) -> None:
         force: replace an export that is there.
 
     Raises:
-        ImpossibleRequest: `folder` exists and may not be replaced.
+        OutputExists: `folder` exists and may not be replaced.
     """
     from parsers.writer import write_parquetdir
 
@@ -62,15 +62,15 @@ def check(folder: Path, *, force: bool) -> None:
     """Refuse a folder that holds something, unless it is an export that may be replaced.
 
     Raises:
-        ImpossibleRequest: with what can be done instead.
+        OutputExists: with what to do instead.
     """
     if not os.path.lexists(folder):
         return
     holds = sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else None
     if holds is None or any(path.suffix != ".parquet" for path in holds):
-        raise ImpossibleRequest(f"{folder} exists and is no Parquet export: say where to write with -o")
+        raise OutputExists(f"{folder} exists and is no Parquet export: write elsewhere with -o")
     if not force:
-        raise ImpossibleRequest(f"{folder} exists: replace it with --force, or say where to write with -o")
+        raise OutputExists(f"{folder} exists: replace it with --force, or write elsewhere with -o")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Executions of whole CUDA graphs, where nsys traced graphs and not their nodes."""
+"""Executions of whole CUDA graphs, which nsys traces unless it is told to trace their nodes."""
 
 import polars as pl
 
@@ -8,8 +8,8 @@ from parsers.tables.columns import CUDA_REMEDY, GPU_ACTIVITY
 GRAPH_LAUNCHES = Table(
     "graph_launches",
     *GPU_ACTIVITY,
-    Column("graph_id", pl.Int64, "CUDA graph", aliases=("graphId",)),
-    Column("graph_exec_id", pl.Int64, "instantiated CUDA graph", aliases=("graphExecId",)),
+    Column("graph_id", pl.Int64, "CUDA graph ID.", aliases=("graphId",)),
+    Column("graph_exec_id", pl.Int64, "ID of the instantiated CUDA graph.", aliases=("graphExecId",)),
     doc="one row per execution of a CUDA graph (`nsys profile --cuda-graph-trace=graph`, the default)",
     sources=("CUPTI_ACTIVITY_KIND_GRAPH_TRACE",),
     remedy=CUDA_REMEDY,

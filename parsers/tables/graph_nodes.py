@@ -1,4 +1,4 @@
-"""Where each CUDA graph node was made: the way back from a replayed kernel to the code that captured it."""
+"""Creations of CUDA graph nodes, which lead from a replayed kernel back to the code that captured it."""
 
 import polars as pl
 
@@ -9,14 +9,14 @@ GRAPH_NODES = Table(
     "graph_nodes",
     START,
     GLOBAL_TID,
-    Column("graph_node_id", pl.Int64, "the node", aliases=("graphNodeId",), required=True),
+    Column("graph_node_id", pl.Int64, "CUDA graph node ID.", aliases=("graphNodeId",), required=True),
     Column(
         "original_graph_node_id",
         pl.Int64,
-        "the node that this one was cloned from; null where it was not",
+        "ID of the node that this one was cloned from; null for a node that was captured.",
         aliases=("originalGraphNodeId",),
     ),
-    doc="one row per CUDA graph node made",
+    doc="one row per creation of a CUDA graph node",
     sources=("CUDA_GRAPH_NODE_EVENTS", "CUDA_GRAPH_EVENTS"),
     remedy="profile with --cuda-graph-trace=node",
 )

@@ -8,8 +8,8 @@ from parsers.tables.columns import CUDA_REMEDY, GPU_ACTIVITY, GRAPH_NODE
 MEMCPYS = Table(
     "memcpys",
     *GPU_ACTIVITY,
-    Column("size_bytes", pl.Int64, "bytes copied", unit="B", aliases=("bytes",)),
-    Column("copy_kind", pl.Int64, "direction, see `COPY_KINDS`", aliases=("copyKind",)),
+    Column("size_bytes", pl.Int64, "Bytes copied.", unit="B", aliases=("bytes",)),
+    Column("copy_kind", pl.Int64, "Direction of the copy: a key of `COPY_KINDS`.", aliases=("copyKind",)),
     GRAPH_NODE,
     doc="one row per memory copy",
     sources=("CUPTI_ACTIVITY_KIND_MEMCPY",),
@@ -32,4 +32,4 @@ COPY_KINDS = {
     12: "Unified Device-to-Host",
     13: "Unified Device-to-Device",
 }
-"""`copy_kind` in words, as in nsys's ENUM_CUDA_MEMCPY_OPER."""
+"""Names of `copy_kind`, as in nsys's ENUM_CUDA_MEMCPY_OPER."""

@@ -1,4 +1,4 @@
-"""Memory fills."""
+"""Memory sets."""
 
 import polars as pl
 
@@ -8,9 +8,9 @@ from parsers.tables.columns import CUDA_REMEDY, GPU_ACTIVITY, GRAPH_NODE
 MEMSETS = Table(
     "memsets",
     *GPU_ACTIVITY,
-    Column("size_bytes", pl.Int64, "bytes written", unit="B", aliases=("bytes",)),
+    Column("size_bytes", pl.Int64, "Bytes set.", unit="B", aliases=("bytes",)),
     GRAPH_NODE,
-    doc="one row per memory fill",
+    doc="one row per memory set",
     sources=("CUPTI_ACTIVITY_KIND_MEMSET",),
     remedy=CUDA_REMEDY,
 )

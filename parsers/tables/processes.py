@@ -8,8 +8,8 @@ from parsers.tables.columns import GLOBAL_PID
 PROCESSES = Table(
     "processes",
     GLOBAL_PID,
-    Column("pid", pl.Int64, "process id", aliases=("pid",)),
-    Column("name", pl.String, "program", aliases=("name",)),
+    Column("pid", pl.Int64, "Process ID.", aliases=("pid",)),
+    Column("name", pl.String, "Name of the program.", aliases=("name",)),
     doc="one row per process of the machine",
     sources=("PROCESSES",),
 )

@@ -8,7 +8,7 @@ from parsers.tables.columns import GLOBAL_TID
 THREADS = Table(
     "threads",
     GLOBAL_TID,
-    Column("name_id", pl.Int64, "name, in `strings`", aliases=("nameId",)),
+    Column("name_id", pl.Int64, "Name, as an ID in `strings`.", aliases=("nameId",)),
     doc="one row per named thread",
     sources=("ThreadNames",),
 )

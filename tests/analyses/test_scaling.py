@@ -134,8 +134,8 @@ def test_two_sizes_have_exponents_and_no_fit_and_say_why(tmp_path: Path) -> None
     assert of(frame, role="linear")["exponent"].to_list() == [0, 0]
     columns = ["fitted_ns", "residual", "off", "worst", "worst_n", "rms", "r2", "crossover"]
     assert frame.select(columns).null_count().row(0) == (6,) * len(columns)
-    assert frame["note"].unique().to_list() == ["ran at 2 of 2 sizes: a fit takes 3"]
-    assert frame["crossover_is"].unique().to_list() == ["fewer than 3 sizes with both"]
+    assert frame["note"].unique().to_list() == ["ran at 2 of 2 sizes, and a fit needs 3"]
+    assert frame["crossover_is"].unique().to_list() == ["fewer than 3 sizes have both attention and convolution"]
 
 
 def test_kernel_that_ran_at_some_sizes_says_so(tmp_path: Path) -> None:
@@ -144,9 +144,9 @@ def test_kernel_that_ran_at_some_sizes_says_so(tmp_path: Path) -> None:
     assert notes == {
         "flash_fwd": None,
         "sgemm": None,
-        "implicit_convolve_0": "ran at 1 of 4 sizes: a fit takes 3",
-        "implicit_convolve_1": "ran at 2 of 4 sizes: a fit takes 3",
-        "implicit_convolve_2": "ran at 1 of 4 sizes: a fit takes 3",
+        "implicit_convolve_0": "ran at 1 of 4 sizes, and a fit needs 3",
+        "implicit_convolve_1": "ran at 2 of 4 sizes, and a fit needs 3",
+        "implicit_convolve_2": "ran at 1 of 4 sizes, and a fit needs 3",
     }
     assert frame["flops"].null_count() == frame.height
 

@@ -69,7 +69,7 @@ def test_pairs_have_each_their_own_baseline(tmp_path: Path) -> None:
         "2": "model two (baseline: one)", "3": "model two (baseline: one)",
     }  # fmt: skip
     assert against_first.filter(pl.col("trace") == "3")["speedup"].null_count() == 10
-    with pytest.raises(TraceError, match="3 are named"):
+    with pytest.raises(TraceError, match="3 are given"):
         speedup(tmp_path, *traces[:3], pairs=True)
 
 

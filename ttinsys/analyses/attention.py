@@ -1,10 +1,11 @@
-"""Attention by role: calls, FLOPs, and time in the core, the projections and the copies around it.
+"""Divide attention time by role, and into core, projections and copies.
 
 ttinsys attention run.sqlite
 ttinsys attention eager.sqlite flash.sqlite --plot attention.svg
 
-Temporal attention is set against spatial, of the core alone and with its
-projections and copies: how many times fewer FLOPs it has depends on that.
+The ratios compare each role with the spatial attention of its component,
+once for the core alone and once with projections and copies. They may
+differ by several times.
 """
 
 from __future__ import annotations
@@ -22,30 +23,41 @@ from ttinsys.tables.needs import ATTENTION_LENGTHS, GPU_ACTIVITY
 
 ATTENTION = Table(
     "attention",
-    Column("component", pl.String, "part of the pipeline"),
-    Column("role", pl.String, "of the attention"),
-    Column("calls", pl.UInt32, "of its cores"),
-    Column("total_ns", pl.Int64, "durations added up: core, projections, layout, rearrange and other", unit="ns"),
-    Column("share", pl.Float64, "of all attention of the trace", unit="ratio"),
-    Column("core_ns", pl.Int64, "in the core: QK, softmax and AV, or what is fused of them; added up", unit="ns"),
-    Column("projections_ns", pl.Int64, "in linear layers of queries, keys, values and output; added up", unit="ns"),
-    Column("layout_ns", pl.Int64, "in copies within the attention, added up", unit="ns"),
-    Column("rearrange_ns", pl.Int64, "in copies right around it that serve no other attention, added up", unit="ns"),
-    Column("other_ns", pl.Int64, "in norms, rotary embeddings and the like within it, added up", unit="ns"),
-    Column("share_of_component", pl.Float64, "of all attention of the component", unit="ratio"),
-    Column("q_len_min", pl.Int64, "least queries of a call"),
-    Column("q_len_max", pl.Int64, "most queries of a call"),
-    Column("kv_len_min", pl.Int64, "least keys of a call"),
-    Column("kv_len_max", pl.Int64, "most keys of a call"),
-    Column("core_flops", pl.Int64, "of its cores; null where not annotated", unit="FLOP"),
-    Column("core_flops_per_s", pl.Float64, "of its cores, by the time in them", unit="FLOP/s"),
-    Column("projections_flops", pl.Int64, "of its projections; null where not annotated", unit="FLOP"),
-    Column("core_time_ratio", pl.Float64, "`core_ns` of that of the component's spatial attention", unit="ratio"),
-    Column("time_ratio", pl.Float64, "`total_ns` of the same", unit="ratio"),
-    Column("flops_ratio", pl.Float64, "FLOPs of core and projections of the same", unit="ratio"),
-    Column("core_flops_ratio", pl.Float64, "`core_flops` of the same", unit="ratio"),
+    Column("component", pl.String, "Part of the pipeline, such as `denoiser`; null for the pipeline as a whole."),
+    Column("role", pl.String, "Role of the attention, such as `spatial_attention`."),
+    Column("calls", pl.UInt32, "Number of calls of attention cores; each replay of a CUDA graph counts."),
+    Column("total_ns", pl.Int64, "Sum of durations in the core, projections, layout, rearrange and other parts.",
+           unit="ns"),
+    Column("share", pl.Float64, "`total_ns` divided by that of all attention in the trace.", unit="ratio"),
+    Column("core_ns", pl.Int64, "Sum of durations in the core: QK, softmax and AV, or the fused kernel for them.",
+           unit="ns"),
+    Column("projections_ns", pl.Int64, "Sum of durations in the linear layers of queries, keys, values and output.",
+           unit="ns"),
+    Column("layout_ns", pl.Int64, "Sum of durations of copies within the attention.", unit="ns"),
+    Column("rearrange_ns", pl.Int64, "Sum of durations of copies around the attention that serve no other role.",
+           unit="ns"),
+    Column("other_ns", pl.Int64, "Sum of durations of other operations within the attention, such as norms and "
+           "rotary embeddings.", unit="ns"),
+    Column("share_of_component", pl.Float64, "`total_ns` divided by that of all attention in the component.",
+           unit="ratio"),
+    Column("q_len_min", pl.Int64, "Least number of queries of a call; null where no call is annotated."),
+    Column("q_len_max", pl.Int64, "Greatest number of queries of a call; null where no call is annotated."),
+    Column("kv_len_min", pl.Int64, "Least number of keys of a call; null where no call is annotated."),
+    Column("kv_len_max", pl.Int64, "Greatest number of keys of a call; null where no call is annotated."),
+    Column("core_flops", pl.Int64, "FLOPs of the cores; null where they are not annotated.", unit="FLOP"),
+    Column("core_flops_per_s", pl.Float64, "`core_flops` divided by `core_ns`; null where either is missing.",
+           unit="FLOP/s"),
+    Column("projections_flops", pl.Int64, "FLOPs of the projections; null where they are not annotated.", unit="FLOP"),
+    Column("core_time_ratio", pl.Float64, "`core_ns` divided by that of the component's spatial attention; null where "
+           "there is none.", unit="ratio"),
+    Column("time_ratio", pl.Float64, "`total_ns` divided by that of the component's spatial attention; null where "
+           "there is none.", unit="ratio"),
+    Column("flops_ratio", pl.Float64, "FLOPs of core and projections, divided by those of the component's spatial "
+           "attention; null where either is not annotated.", unit="ratio"),
+    Column("core_flops_ratio", pl.Float64, "`core_flops` divided by that of the component's spatial attention; null "
+           "where either is not annotated.", unit="ratio"),
     doc="one row per component and role of attention, the longest total first",
-)
+)  # fmt: skip
 
 TIMES = {
     "core_ns": ("qk", "softmax", "av", "fused_sdpa"),
@@ -54,18 +66,18 @@ TIMES = {
     "rearrange_ns": ("rearrange",),
     "other_ns": ("other",),
 }
-"""Columns that add up to `total_ns`, and the parts of attention in each."""
+"""Parts of attention that each column sums up; the columns add up to `total_ns`."""
 
 _KEYS = ("component", "role")
 _COPIES = ("copy", "memcpy")
-_ALONG_AN_AXIS = ("spatial_attention", "temporal_attention", "spatiotemporal_attention")
-_OWN = tuple(role for role in ATTENTION_ROLES if role != "cross_attention")
-_MIXING = tuple(role for role in CONVOLUTION_ROLES if role != "pointwise_conv")
+_ALONG_AXES = ("spatial_attention", "temporal_attention", "spatiotemporal_attention")
+_NOT_CROSS = tuple(role for role in ATTENTION_ROLES if role != "cross_attention")
+_MIXING_CONVOLUTIONS = tuple(role for role in CONVOLUTION_ROLES if role != "pointwise_conv")
 
 
 @analysis(returns=ATTENTION, needs=(GPU_ACTIVITY, ATTENTION_LENGTHS))
 def attention(ops: pl.LazyFrame, ranges: pl.LazyFrame, calls: pl.LazyFrame) -> pl.LazyFrame:
-    """Divide attention by role, and each role by part (Fig. 11 of the study).
+    """Divide attention time by role, and each role by part (Fig. 11 of the study).
 
     Args:
         ops: `OPS`, one row per GPU operation.
@@ -73,12 +85,12 @@ def attention(ops: pl.LazyFrame, ranges: pl.LazyFrame, calls: pl.LazyFrame) -> p
         calls: `CALLS`, one row per call of an annotated module.
 
     Returns:
-        `ATTENTION`. `total_ns` adds up to the time of the operations within attention and of the copies that
-        `serving` finds around it.
+        `ATTENTION`. `total_ns` adds up to the time of all operations within attention, plus the copies around it that
+        `serving` assigns to a role.
     """
     columns = {*PART_SOURCES, "component", "duration_ns"}
-    mine = pl.col("attention").is_not_null()
-    parted = with_parts(ops.select(sorted(columns)).filter(mine | pl.col("operator").is_in(_COPIES)))
+    in_attention = pl.col("attention").is_not_null()
+    parted = with_parts(ops.select(sorted(columns)).filter(in_attention | pl.col("operator").is_in(_COPIES)))
     duration = pl.col("duration_ns")
     times = (
         parted.join(serving(ranges), on="module_id", how="left")
@@ -94,6 +106,7 @@ def attention(ops: pl.LazyFrame, ranges: pl.LazyFrame, calls: pl.LazyFrame) -> p
         times.join(_costs(calls), on=_KEYS, how="full", coalesce=True, nulls_equal=True)
         .with_columns(
             pl.col("total_ns", "calls", *TIMES).fill_null(0),
+            # An attention may have no projections of its own; without a core its FLOPs are not known.
             (pl.col("core_flops") + pl.col("projections_flops").fill_null(0)).alias("_flops"),
         )
         .with_columns(
@@ -110,7 +123,7 @@ def attention(ops: pl.LazyFrame, ranges: pl.LazyFrame, calls: pl.LazyFrame) -> p
 
 
 def _costs(calls: pl.LazyFrame) -> pl.LazyFrame:
-    """Number, lengths and FLOPs of the calls of each attention's cores, and FLOPs of its projections."""
+    """Number, lengths and FLOPs of attention cores, and FLOPs of projections, by component and role."""
     core, projection = pl.col("q_len").is_not_null(), pl.col("role") == "linear"
     q_len, kv_len = pl.col("q_len"), pl.col("kv_len")
     return (
@@ -130,18 +143,18 @@ def _costs(calls: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def serving(ranges: pl.LazyFrame) -> pl.LazyFrame:
-    """The calls of modules around attention whose own copies serve attention of one role alone.
+    """Find modules around attention whose own copies serve a single role of attention.
 
-    Such a module has no convolution that mixes neighbours in it, and its attentions (but for cross-attention) are of
-    one role, along the axes of a picture or clip: what it copies puts those axes where that attention wants them.
-    Where attentions of several roles follow each other in one module, as in Latte, its copies serve none alone. Copies
-    that a norm makes of permuted input stay with the norm.
+    Such a module contains no convolution that mixes neighbours, and all attention in it (except cross-attention) has
+    one role along the axes of an image or video: its copies bring these axes into the order that the attention needs.
+    Where a module holds attention of several roles, as in Latte, its copies are assigned to none. A copy that a norm
+    makes of permuted input stays with the norm.
 
     Args:
         ranges: `RANGES`, one row per NVTX range.
 
     Returns:
-        `module_id` (the call's RangeId) and `serves` (the role).
+        `module_id` (RangeId of the module's call) and `serves` (role of attention), one row per such call.
     """
     return ranges.select("range_id", "parent", "depth", "role", "attention").map_batches(
         _serving, schema={"module_id": pl.Int64(), "serves": pl.String()}
@@ -150,25 +163,27 @@ def serving(ranges: pl.LazyFrame) -> pl.LazyFrame:
 
 def _serving(nested: pl.DataFrame) -> pl.DataFrame:
     present = set(nested["attention"].unique())
-    inside = {role: _holds(nested, nested["attention"] == role) for role in _OWN if role in present}
-    inside["convolution"] = _holds(nested, nested["role"].is_in(_MIXING))
-    roles = pl.sum_horizontal(pl.col(role).cast(pl.UInt32) for role in inside)
-    served = [pl.when(role).then(pl.lit(role)) for role in _ALONG_AN_AXIS if role in inside]
-    serves = pl.coalesce(*served, pl.lit(None, pl.String))
+    inside = {role: _holds(nested, nested["attention"] == role) for role in _NOT_CROSS if role in present}
+    inside["convolution"] = _holds(nested, nested["role"].is_in(_MIXING_CONVOLUTIONS))
+    kinds_inside = pl.sum_horizontal(pl.col(role).cast(pl.UInt32) for role in inside)
+    role_inside = [pl.when(role).then(pl.lit(role)) for role in _ALONG_AXES if role in inside]
+    serves = pl.coalesce(*role_inside, pl.lit(None, pl.String))
     return (
         nested.select(pl.col("range_id").alias("module_id"), "attention")
         .with_columns(values.alias(name) for name, values in inside.items())
-        .filter(pl.col("attention").is_null(), roles == 1)
+        # A module that is part of an attention has its copies in `layout`.
+        .filter(pl.col("attention").is_null(), kinds_inside == 1)
         .select("module_id", serves.alias("serves"))
         .drop_nulls()
     )
 
 
 def _holds(nested: pl.DataFrame, flags: pl.Series) -> pl.Series:
-    """Which ranges are flagged or hold one that is."""
+    """Whether each range is flagged or contains a flagged one."""
     return lift(nested, flags.fill_null(value=False).cast(pl.Int64)) > 0
 
 
 def _to_spatial(column: str) -> pl.Expr:
+    """A column divided by its value for spatial attention in the same component."""
     spatial = pl.col(column).filter(pl.col("role") == "spatial_attention").first()
     return ratio(column, spatial.over("component"))

@@ -1,4 +1,4 @@
-"""GPU time by what it is for: role, operator, component, step, phase or part of attention, or two of them crossed.
+"""Divide GPU time by role, operator, component, step, phase or part of attention.
 
 ttinsys breakdown run.sqlite
 ttinsys breakdown run.sqlite --by role --by step --projections attention
@@ -22,31 +22,36 @@ from ttinsys.tables.needs import GPU_ACTIVITY
 
 BREAKDOWN = Table(
     "breakdown",
-    Column("trace", pl.String, "the trace; the first one is the baseline"),
-    Column("role", pl.String, "what the layer does; `(not annotated)`, or `(reason)` without a range"),
-    Column("operator", pl.String, "what the kernel does"),
-    Column("component", pl.String, "part of the pipeline; `(pipeline)` outside all, else as for `role`"),
-    Column("step", pl.Int64, "denoising step or token; null outside steps"),
-    Column("phase", pl.String, "`prefill` or `decode`; `(none)` elsewhere"),
-    Column("part", pl.String, "part of attention, see `ttinsys.measures.attention_parts`; `(no attention)` elsewhere"),
-    Column("instances", pl.UInt32, "GPU operations"),
-    Column("sum_ns", pl.Int64, "durations added up", unit="ns"),
-    Column("busy_ns", pl.Int64, "time in which at least one runs, on each device", unit="ns"),
-    Column("share", pl.Float64, "of the trace's GPU time added up", unit="ratio"),
-    Column("relative", pl.Float64, "of the GPU time of the first trace; null where there is one trace", unit="ratio"),
-    Column("median_ns", pl.Float64, "median duration", unit="ns"),
+    Column("trace", pl.String, "Name of the trace; the first one is the baseline."),
+    Column("role", pl.String, "What the layer does, such as `linear`; `(not annotated)` in a range without annotation, "
+           "`(reason)` without a range."),
+    Column("operator", pl.String, "What the kernel computes, such as `gemm`, read from its name."),
+    Column("component", pl.String, "Part of the pipeline, such as `denoiser`; `(pipeline)` for the pipeline as a "
+           "whole, `(not annotated)` in a range without annotation, `(reason)` without a range."),
+    Column("step", pl.Int64, "Number of the denoising step or token, from 0; null outside steps."),
+    Column("phase", pl.String, "Phase of an autoregressive step: `prefill` or `decode`; `(none)` elsewhere."),
+    Column("part", pl.String, "Part of attention, a key of `ttinsys.measures.attention_parts.PARTS`; `(no attention)` "
+           "elsewhere."),
+    Column("instances", pl.UInt32, "Number of GPU operations."),
+    Column("sum_ns", pl.Int64, "Sum of durations of the operations.", unit="ns"),
+    Column("busy_ns", pl.Int64, "Time in which at least one of the operations runs, added up over devices.", unit="ns"),
+    Column("share", pl.Float64, "`sum_ns` divided by that of the whole trace.", unit="ratio"),
+    Column("relative", pl.Float64, "`sum_ns` divided by that of the whole first trace; null for a single trace.",
+           unit="ratio"),
+    Column("median_ns", pl.Float64, "Median duration of an operation.", unit="ns"),
     Column("p95_ns", pl.Int64, "Shortest duration that at least 95% of the operations do not exceed.", unit="ns"),
-    Column("max_ns", pl.Int64, "longest", unit="ns"),
-    doc="one row per trace and value of what was asked `--by`; columns that were not asked for are null",
-)
+    Column("max_ns", pl.Int64, "Longest duration of an operation.", unit="ns"),
+    doc="one row per trace and per value of the chosen columns; the columns that were not chosen are null",
+)  # fmt: skip
 
 Dimension = Literal["role", "operator", "component", "step", "phase", "part"]
 DIMENSIONS: tuple[str, ...] = get_args(Dimension)
+"""Columns that GPU time can be divided by."""
 
 
 @analysis(
     returns=BREAKDOWN,
-    options=(Option("by", "Divide by this; give it twice to cross two."), PROJECTIONS),
+    options=(Option("by", "Divide GPU time by this column; give two to cross them."), PROJECTIONS),
     needs=(GPU_ACTIVITY,),
     across=True,
 )
@@ -57,15 +62,15 @@ def breakdown(
 
     Args:
         ops: `OPS` of one or several traces.
-        by: one or two of `DIMENSIONS`.
-        projections: whether linear layers of an attention keep their role or take that of the attention.
+        by: Some of `DIMENSIONS`.
+        projections: Whether linear layers of an attention keep their role (`linear`) or take that of the attention.
 
     Returns:
-        `BREAKDOWN`, by trace, the longest sum first (steps in their order). `sum_ns` of a trace adds up to the sum
-        over its operations, those without a range included.
+        `BREAKDOWN`, by trace, the longest sum first; steps in their order. `sum_ns` of a trace adds up to the sum over
+        all of its operations, those without a range included.
     """
-    wanted = list(dict.fromkeys(by))
-    if "part" in wanted:
+    chosen = list(dict.fromkeys(by))
+    if "part" in chosen:
         ops = with_parts(ops)
     values = {
         "role": role(projections),
@@ -78,9 +83,9 @@ def breakdown(
     duration = pl.col("duration_ns")
     baseline = pl.col("trace").to_physical() == 0
     traces = pl.col("trace").n_unique()
-    keys = ["trace", *wanted]
+    keys = ["trace", *chosen]
     divided = ops.select(
-        "trace", "device", "start_ns", "end_ns", "duration_ns", *(values[name].alias(name) for name in wanted)
+        "trace", "device", "start_ns", "end_ns", "duration_ns", *(values[name].alias(name) for name in chosen)
     )
     return (
         divided.group_by(keys)
@@ -95,7 +100,7 @@ def breakdown(
         .with_columns(
             share("sum_ns").over("trace").alias("share"),
             pl.when(traces > 1).then(ratio("sum_ns", pl.col("sum_ns").filter(baseline).sum())).alias("relative"),
-            *(pl.lit(None, BREAKDOWN.schema[name]).alias(name) for name in DIMENSIONS if name not in wanted),
+            *(pl.lit(None, BREAKDOWN.schema[name]).alias(name) for name in DIMENSIONS if name not in chosen),
         )
-        .sort("trace", *(name for name in wanted if name == "step"), pl.col("sum_ns").neg(), *wanted)
+        .sort("trace", *(name for name in chosen if name == "step"), pl.col("sum_ns").neg(), *chosen)
     )

@@ -1,4 +1,4 @@
-"""What got faster or slower from one trace to another: by layer, role, component, operator or kernel.
+"""Compare the GPU time of traces by layer, role, component, operator or kernel.
 
 ttinsys diff before.sqlite after.sqlite
 ttinsys diff before.sqlite after.sqlite --by kernel --format csv
@@ -6,16 +6,16 @@ ttinsys diff eager.sqlite flash.sqlite --by role --plot diff.svg
 ttinsys diff main.sqlite branch.sqlite --by role --fail-over 3%
 ttinsys diff main.sqlite branch.sqlite --by role --budget budget.toml
 
-The first trace is the baseline; each other one is compared with it. Layers are annotated modules, or stacks of ranges
-where one of the traces is not annotated; kernels are aligned by their names. A change is called noise where steps that
-do the same vary by as much anyway (Welch's t-test), and unknown where no step repeats it.
+The first trace is the baseline of all others. Layers are annotated modules, or stacks of ranges where one of the
+traces is not annotated; kernels are aligned by name. A change counts as noise where repeated steps vary by as much
+(Welch's t-test), and as unknown where no step repeats it.
 
-A comparison is unfair, and nobody has won, where the traces do not show the same work: other steps, parts of the
-pipeline missing, another model or size, a truncated or an empty trace. Then there is no speedup, and a gate fails.
+Traces are comparable only if they show the same work. Different steps, missing parts of the pipeline, another model or
+size, or a truncated or empty trace make a comparison unfair: it has no speedup, and it fails a gate.
 
-Gates: with --fail-over 3% the exit status is 1 where the whole trace, or a row with at least 1% of its time, is
-slower by more than that and by more than the noise. With --budget FILE it is 1 where a limit is exceeded, or where
-what it limits was not measured. The file is TOML, with a table for the whole and one for each row that has a limit:
+Gates: --fail-over 3% exits with status 1 where the whole trace, or a row with at least 1% of its time, is slower by
+more than 3% and by more than the noise. --budget FILE exits with status 1 where a limit is exceeded, or where nothing
+was measured for it. The file is TOML, with a table [total] and one for each row that has a limit:
 
 \b
     [total]
@@ -26,8 +26,8 @@ what it limits was not measured. The file is TOML, with a table for the whole an
     [component.denoiser]
     step = "9 ms"
 
-sum is GPU time of the trace, step that of its mean step (of --per step), slowdown what is lost against the baseline.
-A table is named after a --by that was given, and a row of it.
+sum limits the GPU time of the trace, step that of its mean step (with --per step), slowdown the increase over the
+baseline. The name of a table is a value of --by and the key of a row.
 """  # noqa: D301
 
 from __future__ import annotations
@@ -46,72 +46,73 @@ from ttinsys.runner.registry import analysis
 from ttinsys.tables.needs import GPU_ACTIVITY
 
 CHANGES = {
-    "faster": "by more than the noise",
-    "slower": "by more than the noise",
+    "faster": "faster by more than the noise",
+    "slower": "slower by more than the noise",
     "noise": "differs by no more than the noise",
-    "same": "to the nanosecond",
+    "same": "equal to the nanosecond",
     "new": "not in the baseline",
     "gone": "only in the baseline",
-    "unknown": "differs, and was not repeated in steps, so that nothing is known of its noise",
-    "unfair": "differs, and the traces do not show the same work",
+    "unknown": "differs, but no step repeats it, so that its noise is unknown",
+    "unfair": "differs, but the traces do not show the same work",
 }
 """Meaning of each `change`."""
 
 DIFF = Table(
     "diff",
-    Column("trace", pl.String, "the trace that is compared with the first one"),
-    Column("by", pl.String, "what the row is a value of; `total` for the whole trace"),
-    Column("change", pl.String, f"`{'`, `'.join(CHANGES)}`"),
-    Column("delta_ns", pl.Int64, "after - before", unit="ns"),
-    Column("speedup", pl.Float64, "before / after; null where one is 0 or the comparison is unfair"),
-    Column("before_ns", pl.Int64, "GPU durations of the baseline, added up", unit="ns"),
-    Column("after_ns", pl.Int64, "GPU durations of the trace, added up", unit="ns"),
-    Column("noise_ns", pl.Int64, "difference that steps vary by anyway; null without two steps in each", unit="ns"),
-    Column(
-        "unfair",
-        pl.String,
-        "of the whole: why the traces may not be compared (`not`: the baseline); null where they may",
-    ),
-    Column("role", pl.String, "of a layer"),
-    Column("operator", pl.String, "of a kernel"),
-    Column("share", pl.Float64, "of the baseline's GPU time", unit="ratio"),
-    Column("before_ops", pl.UInt32, "GPU operations of the baseline"),
-    Column("after_ops", pl.UInt32, "GPU operations of the trace"),
-    Column("per", pl.String, "`step` where times are of the mean step; null where they are of the whole trace"),
-    Column("key", pl.String, "the layer, role, ...; `(reason)` for operations without a range"),
-    doc="one row per trace but the first and value of what was asked `--by`, the greatest difference first",
-)
+    Column("trace", pl.String, "Name of the trace that is compared with the first one."),
+    Column("by", pl.String, "What the row is aligned by, such as `layer`; `total` for the whole trace."),
+    Column("change", pl.String, f"Verdict on the difference: `{'`, `'.join(CHANGES)}`."),
+    Column("delta_ns", pl.Int64, "Time of the trace minus time of the baseline.", unit="ns"),
+    Column("speedup", pl.Float64, "Time of the baseline divided by time of the trace; null where one is 0 or the "
+           "comparison is unfair."),
+    Column("before_ns", pl.Int64, "Sum of GPU durations in the baseline.", unit="ns"),
+    Column("after_ns", pl.Int64, "Sum of GPU durations in the trace.", unit="ns"),
+    Column("noise_ns", pl.Int64, "Difference that repeated steps show anyway; null unless each trace has two such "
+           "steps.", unit="ns"),
+    Column("unfair", pl.String, "Why the traces are not comparable, in the row of the whole trace; null where they "
+           "are."),
+    Column("role", pl.String, "Role of the layer; null for rows that are not layers."),
+    Column("operator", pl.String, "Operator of the kernel; null for rows that are not kernels."),
+    Column("share", pl.Float64, "`before_ns` divided by that of the whole baseline.", unit="ratio"),
+    Column("before_ops", pl.UInt32, "Number of GPU operations in the baseline."),
+    Column("after_ops", pl.UInt32, "Number of GPU operations in the trace."),
+    Column("per", pl.String, "`step` where times are those of the mean step; null where they are those of the whole "
+           "trace."),
+    Column("key", pl.String, "The layer, role, component, operator or kernel; `(reason)` for operations without a "
+           "range."),
+    doc="one row per trace after the first and value that traces are aligned by, the greatest difference first",
+)  # fmt: skip
 
 
 def judge(result: pl.DataFrame, *, fail_over: float | None = None, budget: Budget | None = None) -> list[str]:
-    """Sentences for which a gate fails: none without a gate.
+    """Sentences for which a gate fails: none where all limits are kept, or where there is no gate.
 
     Args:
         result: `DIFF`.
-        fail_over: slowdown that is allowed, as a ratio.
-        budget: limits.
+        fail_over: Allowed slowdown, as a ratio.
+        budget: Limits of a budget file.
     """
     if fail_over is None and budget is None:
         return []
-    found = [
-        f"{trace} cannot be compared with the baseline: {reasons}"
+    failures = [
+        f"{trace} is not comparable with the baseline: {reasons}"
         for trace, reasons in result.drop_nulls("unfair").select("trace", "unfair").iter_rows()
     ]
     if fail_over is not None:
-        found += slower(result, fail_over)
+        failures += slower(result, fail_over)
     if budget is not None:
-        found += exceeded(result, budget)
-    return found
+        failures += exceeded(result, budget)
+    return failures
 
 
 @analysis(
     returns=DIFF,
     options=(
-        Option("by", "Align by this; repeat it for several lists.", tuple(KEYS)),
-        Option("per", "Compare the time of the whole trace, or of its mean step without what is outside steps."),
+        Option("by", "Align rows by this; give several to get a list for each.", tuple(KEYS)),
+        Option("per", "Compare the time of whole traces, or of their mean steps without what runs outside steps."),
         Option(
             "confidence",
-            "Confidence level of the noise band (Welch's t-test).",
+            "Set the confidence level of the noise band (Welch's t-test).",
             parse=parse_confidence,
             metavar="PERCENT",
         ),
@@ -124,7 +125,7 @@ def judge(result: pl.DataFrame, *, fail_over: float | None = None, budget: Budge
     judged_by=(
         Option(
             "fail_over",
-            "Exit with status 1 where the trace is slower by more than this, such as 3%, and than noise.",
+            "Exit with status 1 where a trace is slower by more than this, such as 3%, and by more than the noise.",
             parse=parse_percent,
             metavar="PERCENT",
         ),
@@ -150,23 +151,42 @@ def diff(
 
     Args:
         ops: `OPS` of at least two traces; the first is the baseline.
-        ranges: their `RANGES`.
-        runs: their `RUNS`.
-        api_calls: their API calls.
-        by: some of `ttinsys.comparison.alignment.KEYS`.
-        per: `trace` or `step`.
-        confidence: of the noise, see `ttinsys.comparison.alignment.noise`.
+        ranges: `RANGES` of the traces.
+        runs: `RUNS` of the traces.
+        api_calls: CUDA API calls of the traces.
+        by: Some of `ttinsys.comparison.alignment.KEYS`.
+        per: `trace` for times of whole traces, `step` for those of mean steps.
+        confidence: Confidence level of the noise, see `ttinsys.comparison.noise.noise`.
 
     Returns:
-        `DIFF`: of each trace the whole, then what each `by` divides it into, which adds up to it. Swapping two traces
+        `DIFF`: for each trace the whole, then its rows for each `by`, which add up to the whole. Swapping two traces
         negates `delta_ns` and inverts `speedup`.
     """
-    wanted = list(dict.fromkeys(by))
+    keys = list(dict.fromkeys(by))
     pairs = against_first(traces_of(ops))
-    delta, noise = pl.col("delta_ns"), pl.col("noise_ns")
     is_total = pl.col("by") == TOTAL
     reasons = unfair(ops, ranges, runs, api_calls, pairs, per=per)
-    change = (
+    fair = pl.col("unfair").is_null() & (pl.col("before_ns") > 0) & (pl.col("after_ns") > 0)
+    whole_ns = pl.col("before_ns").filter(is_total).first().over("trace")
+    return (
+        compared(ops, pairs, by=keys, per=per, confidence=confidence)
+        .with_columns((pl.col("after_ns") - pl.col("before_ns")).alias("delta_ns"))
+        .join(reasons, on="trace", how="left")
+        .with_columns(
+            _change().alias("change"),
+            pl.when(fair).then(pl.col("before_ns") / pl.col("after_ns")).alias("speedup"),
+            ratio("before_ns", whole_ns).alias("share"),
+            pl.lit("step" if per == "step" else None, pl.String).alias("per"),
+            pl.when(is_total).then("unfair").alias("unfair"),
+        )
+        .sort("trace", pl.col("by").cast(pl.Enum([TOTAL, *keys])), pl.col("delta_ns").abs().neg(), "key")
+    )
+
+
+def _change() -> pl.Expr:
+    """The key of `CHANGES` that describes a row."""
+    delta, noise = pl.col("delta_ns"), pl.col("noise_ns")
+    return (
         pl.when((pl.col("before_ops") == 0) & (pl.col("after_ops") > 0))
         .then(pl.lit("new"))
         .when((pl.col("after_ops") == 0) & (pl.col("before_ops") > 0))
@@ -180,19 +200,4 @@ def diff(
         .when(delta.abs() <= noise)
         .then(pl.lit("noise"))
         .otherwise(pl.when(delta < 0).then(pl.lit("faster")).otherwise(pl.lit("slower")))
-    )
-    fair = pl.col("unfair").is_null() & (pl.col("before_ns") > 0) & (pl.col("after_ns") > 0)
-    whole = pl.col("before_ns").filter(is_total).first().over("trace")
-    return (
-        compared(ops, pairs, by=wanted, per=per, confidence=confidence)
-        .with_columns((pl.col("after_ns") - pl.col("before_ns")).alias("delta_ns"))
-        .join(reasons, on="trace", how="left")
-        .with_columns(
-            change.alias("change"),
-            pl.when(fair).then(pl.col("before_ns") / pl.col("after_ns")).alias("speedup"),
-            ratio("before_ns", whole).alias("share"),
-            pl.lit("step" if per == "step" else None, pl.String).alias("per"),
-            pl.when(is_total).then("unfair").alias("unfair"),
-        )
-        .sort("trace", pl.col("by").cast(pl.Enum([TOTAL, *wanted])), delta.abs().neg(), "key")
     )

@@ -1,4 +1,4 @@
-"""GPU time by kernel: which kernels take it, what they do, how often they run.
+"""Rank kernels by GPU time: what they compute, how often and how long they run.
 
 ttinsys kernels run.sqlite
 ttinsys kernels run.sqlite --range 'unet.down_blocks.*' --format csv
@@ -14,23 +14,23 @@ from ttinsys.runner.registry import analysis
 
 KERNELS_BY_NAME = Table(
     "kernels",
-    Column("kind", pl.String, "`kernel`, `memcpy`, `memset` or `graph`"),
-    Column("operator", pl.String, "what it does"),
-    Column("instances", pl.UInt32, "executions"),
-    Column("sum_ns", pl.Int64, "durations added up", unit="ns"),
-    Column("share", pl.Float64, "of all GPU time added up", unit="ratio"),
-    Column("mean_ns", pl.Float64, "mean duration", unit="ns"),
-    Column("median_ns", pl.Float64, "median duration", unit="ns"),
-    Column("min_ns", pl.Int64, "shortest", unit="ns"),
-    Column("max_ns", pl.Int64, "longest", unit="ns"),
-    Column("kernel", pl.String, "name with templates"),
+    Column("kind", pl.String, "Kind of operation: `kernel`, `memcpy`, `memset` or `graph`."),
+    Column("operator", pl.String, "What the kernel computes, read from its name; the kind for other operations."),
+    Column("instances", pl.UInt32, "Number of executions."),
+    Column("sum_ns", pl.Int64, "Sum of durations.", unit="ns"),
+    Column("share", pl.Float64, "`sum_ns` divided by that of all GPU operations.", unit="ratio"),
+    Column("mean_ns", pl.Float64, "Mean duration.", unit="ns"),
+    Column("median_ns", pl.Float64, "Median duration.", unit="ns"),
+    Column("min_ns", pl.Int64, "Shortest duration.", unit="ns"),
+    Column("max_ns", pl.Int64, "Longest duration.", unit="ns"),
+    Column("kernel", pl.String, "Kernel name with template arguments; nsys's `[CUDA ...]` name for other operations."),
     doc="one row per kernel name, and per kind of copy, fill and graph",
 )
 
 
 @analysis(returns=KERNELS_BY_NAME)
 def kernels(ops: pl.LazyFrame) -> pl.LazyFrame:
-    """Add up GPU operations by name.
+    """Sum up GPU operations by kernel name.
 
     Args:
         ops: `OPS`, one row per GPU operation.

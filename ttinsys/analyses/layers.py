@@ -1,4 +1,4 @@
-"""GPU and CPU time by layer, as a tree: each stack of ranges, and what it launched itself and in total.
+"""Show GPU and CPU time as a tree of layers, with and without their children.
 
 ttinsys layers run.sqlite
 ttinsys layers run.sqlite --depth 2 --range 'unet*'
@@ -17,31 +17,33 @@ from ttinsys.runner.registry import analysis
 
 LAYERS = Table(
     "layers",
-    Column("name", pl.String, "last part of the path; `(reason)` for GPU operations without a range"),
-    Column("depth", pl.UInt32, "number of ranges around it"),
-    Column("instances", pl.UInt32, "ranges with this stack"),
-    Column("ops", pl.UInt32, "GPU operations launched inside, nested ranges included"),
-    Column("self_ns", pl.Int64, "GPU durations launched right inside, added up", unit="ns"),
-    Column("total_ns", pl.Int64, "the same with nested ranges included", unit="ns"),
-    Column("share", pl.Float64, "total of all GPU time added up", unit="ratio"),
-    Column("cpu_ns", pl.Int64, "durations of the ranges on the CPU, added up; null where none was closed", unit="ns"),
-    Column("role", pl.String, "what the annotated module does; null for other ranges"),
-    Column("path", pl.String, "names from the outermost range to this one; null without a range"),
-    doc="one row per stack of ranges, parents before children, and one per reason why an operation has no range",
-)
+    Column("name", pl.String, "Last part of the path; `(reason)` for GPU operations without a range."),
+    Column("depth", pl.UInt32, "Number of enclosing ranges."),
+    Column("instances", pl.UInt32, "Number of ranges with this path; null without a range."),
+    Column("ops", pl.UInt32, "Number of GPU operations launched in the range, those of nested ranges included."),
+    Column("self_ns", pl.Int64, "Sum of GPU durations launched in the range, without those of nested ranges.",
+           unit="ns"),
+    Column("total_ns", pl.Int64, "Sum of GPU durations launched in the range, those of nested ranges included.",
+           unit="ns"),
+    Column("share", pl.Float64, "`total_ns` divided by the GPU time of the trace; null where that is 0.", unit="ratio"),
+    Column("cpu_ns", pl.Int64, "Sum of durations of the ranges on the CPU; null where no range was closed.", unit="ns"),
+    Column("role", pl.String, "What the annotated module does, such as `linear`; null for other ranges."),
+    Column("path", pl.String, "Names from the outermost range to this one, joined by `/`; null without a range."),
+    doc="one row per path of nested ranges, parents before children, and one per reason why an operation has no range",
+)  # fmt: skip
 
 
 @analysis(returns=LAYERS, options=(Option("depth", "List no level deeper than this; 0 is the top."),), tree="total_ns")
 def layers(ops: pl.LazyFrame, ranges: pl.LazyFrame, *, depth: int | None = None) -> pl.LazyFrame:
-    """Add up GPU and CPU time by stack of ranges.
+    """Sum up GPU and CPU time by path of nested ranges.
 
     Args:
         ops: `OPS`, one row per GPU operation.
         ranges: `RANGES`, one row per NVTX range.
-        depth: deepest level returned; None for all.
+        depth: Deepest level returned; None for all.
 
     Returns:
-        `LAYERS`: children under their parent, the longest total first. `self_ns` over all levels adds up to the sum
+        `LAYERS`, children under their parent, the longest total first. `self_ns` over all levels adds up to the sum
         over `ops`, and so does `total_ns` over depth 0.
     """
     launched = (
@@ -66,17 +68,17 @@ def layers(ops: pl.LazyFrame, ranges: pl.LazyFrame, *, depth: int | None = None)
         )
         .map_batches(_rolled_up, schema=_ROLLED_UP)
     )
-    none = (
+    without_range = (
         outside_ranges(ops, "name")
         .with_columns(pl.lit(0, pl.UInt32).alias("depth"))
         .sort(pl.col("total_ns").neg(), "name")
     )
-    listed = pl.concat([tree, none], how="diagonal").with_columns(share_of_gpu_time("total_ns"))
-    return listed if depth is None else listed.filter(pl.col("depth") <= depth)
+    rows = pl.concat([tree, without_range], how="diagonal").with_columns(share_of_gpu_time("total_ns"))
+    return rows if depth is None else rows.filter(pl.col("depth") <= depth)
 
 
 def _rolled_up(stacks: pl.DataFrame) -> pl.DataFrame:
-    """Totals over subtrees, and the rows in the order of a printed tree."""
+    """Add up counts and times over subtrees, and sort the rows as a printed tree."""
     stacks = stacks.with_row_index("index")
     above = stacks.select("index", pl.col("path").alias("_above"), (pl.col("depth") + 1).alias("depth"))
     stacks = stacks.join(above.rename({"index": "parent"}), on=["_above", "depth"], how="left", maintain_order="left")
@@ -87,8 +89,9 @@ def _rolled_up(stacks: pl.DataFrame) -> pl.DataFrame:
 
 
 def _printed_order(stacks: pl.DataFrame) -> pl.Series:
-    """A key per row that sorts children under their parent, the longest total first."""
+    """A sort key that puts children under their parent, the longest total first."""
     ranked = stacks.sort("total_ns", "cpu_ns", "path", descending=[True, True, False], nulls_last=True)
+    # Numbers of one width, so that keys of text sort as the numbers do.
     rank = ranked.select("index", pl.int_range(pl.len()).cast(pl.String).str.zfill(9).alias("rank"))
     return trail(stacks, rank.sort("index")["rank"])
 

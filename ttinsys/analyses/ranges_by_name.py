@@ -1,4 +1,4 @@
-"""GPU and CPU time by NVTX range name: what was launched inside each, nested ranges included and not.
+"""Sum GPU and CPU time by NVTX range name, with and without nested ranges.
 
 ttinsys ranges run.sqlite
 ttinsys ranges run.sqlite --domain default --format json
@@ -17,32 +17,34 @@ from ttinsys.runner.registry import analysis
 
 RANGES_BY_NAME = Table(
     "ranges_by_name",
-    Column("domain", pl.String, "NVTX domain; null for the default one"),
-    Column("instances", pl.UInt32, "ranges of this name"),
-    Column("ops", pl.UInt32, "GPU operations launched inside, nested ranges included"),
-    Column("self_ns", pl.Int64, "GPU durations launched right inside, added up", unit="ns"),
-    Column("total_ns", pl.Int64, "the same with nested ranges included", unit="ns"),
-    Column("share", pl.Float64, "total of all GPU time added up", unit="ratio"),
-    Column("cpu_ns", pl.Int64, "durations of the ranges on the CPU, added up; null where none was closed", unit="ns"),
-    Column("role", pl.String, "what the annotated module does; null for other ranges"),
-    Column("range", pl.String, "name; `(reason)` for GPU operations without a range"),
+    Column("domain", pl.String, "NVTX domain; null for the default domain."),
+    Column("instances", pl.UInt32, "Number of ranges of this name; null without a range."),
+    Column("ops", pl.UInt32, "Number of GPU operations launched in the ranges, those of nested ranges included."),
+    Column("self_ns", pl.Int64, "Sum of GPU durations launched in the ranges, without those of nested ranges.",
+           unit="ns"),
+    Column("total_ns", pl.Int64, "Sum of GPU durations launched in the ranges, those of nested ranges included.",
+           unit="ns"),
+    Column("share", pl.Float64, "`total_ns` divided by the GPU time of the trace; null where that is 0.", unit="ratio"),
+    Column("cpu_ns", pl.Int64, "Sum of durations of the ranges on the CPU; null where no range was closed.", unit="ns"),
+    Column("role", pl.String, "What the annotated module does, such as `linear`; null for other ranges."),
+    Column("range", pl.String, "Name of the range; `(reason)` for GPU operations without a range."),
     doc="one row per range name and domain, and one per reason why an operation has no range",
-)
+)  # fmt: skip
 
 
 @analysis(returns=RANGES_BY_NAME)
 def ranges_by_name(ops: pl.LazyFrame, ranges: pl.LazyFrame) -> pl.LazyFrame:
-    """Add up GPU and CPU time by range name.
+    """Sum up GPU and CPU time by range name.
 
-    A range inside another of its own name and domain counts as an instance, and its time once.
+    A range nested in another of the same name and domain counts as an instance, but its time counts once.
 
     Args:
         ops: `OPS`, one row per GPU operation.
         ranges: `RANGES`, one row per NVTX range.
 
     Returns:
-        `RANGES_BY_NAME`, the longest total first. `self_ns` adds up to the sum over `ops`; `total_ns` does not,
-        because ranges nest.
+        `RANGES_BY_NAME`, the longest total first. `self_ns` adds up to the sum over `ops`; `total_ns` does not, because
+        ranges nest.
     """
     launched = ops.group_by("range_id").agg(pl.len().alias("ops"), pl.col("duration_ns").sum().alias("self_ns"))
     named = (
@@ -68,11 +70,11 @@ def ranges_by_name(ops: pl.LazyFrame, ranges: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _totals(nested: pl.DataFrame) -> pl.DataFrame:
-    """Totals of each range, zero for one inside another of its name: that one has counted it already."""
-    again = _inside_namesake(nested)
+    """Add totals to each range; zero for a range nested in one of its name, which includes its time."""
+    repeated = _inside_namesake(nested)
 
     def once(values: pl.Series) -> pl.Series:
-        return values.zip_with(~again, pl.zeros(values.len(), dtype=values.dtype, eager=True))
+        return values.zip_with(~repeated, pl.zeros(values.len(), dtype=values.dtype, eager=True))
 
     return nested.select(
         "domain",
@@ -86,17 +88,19 @@ def _totals(nested: pl.DataFrame) -> pl.DataFrame:
 
 
 def _inside_namesake(nested: pl.DataFrame) -> pl.Series:
-    """Which ranges lie inside another of the same name and domain."""
+    """Whether each range is nested in another of the same name and domain."""
     names = nested.select(pl.struct("domain", "name").rank("dense").alias("code"))["code"]
-    none = nested.height
+    # The row after the last stands for "no parent": it has code 0, which no name has, and itself as its parent.
+    no_parent = nested.height
     codes = extended(names, 0)
-    parent = extended(nested["parent"].fill_null(none), none)
-    above = parent.slice(0, none)
-    again = pl.repeat(value=False, n=none, dtype=pl.Boolean, eager=True)
+    parent = extended(nested["parent"].fill_null(no_parent), no_parent)
+    ancestor = parent.slice(0, no_parent)
+    inside = pl.repeat(value=False, n=nested.height, dtype=pl.Boolean, eager=True)
+    # One turn per level of nesting: each looks one ancestor further up, for all ranges at once.
     for _ in range(deepest(nested)):
-        again = again | (codes.gather(above) == names)
-        above = parent.gather(above)
-    return again
+        inside = inside | (codes.gather(ancestor) == names)
+        ancestor = parent.gather(ancestor)
+    return inside
 
 
 _TOTALS = {

@@ -1,17 +1,20 @@
-"""How much faster each trace is than its baseline, end to end, by component and by role, and what the gain came from.
+"""Compare traces end to end, by component and by role.
 
 ttinsys speedup eager.sqlite flash.sqlite
 ttinsys speedup sd.sqlite sd-fa.sqlite muse.sqlite muse-fa.sqlite --pairs
 ttinsys speedup eager.sqlite flash.sqlite --plot speedup.svg
 
-The first trace is the baseline of all others, or with --pairs each second one is compared with the one before it.
-End to end is told three ways: from the first operation's start to the last one's end (span), the time in which at
-least one runs (busy), and durations added up (sum). Components and roles divide the sum. The gain is the part of the
-baseline's sum that was saved; parts add up to it. The limit is the speedup of the whole if a part took no time at all
-(Amdahl's law). Traces that do not show the same work have no speedup: `unfair` says why.
+The first trace is the baseline of all others; with --pairs, each second trace is compared with the one before it.
+End to end has three rows: the time from the first start to the last end (span), the time in which at least one
+operation runs (busy), and the sum of durations (sum). Components and roles divide the sum. The gain is the part of the
+baseline's sum that was saved; gains of components, or of roles, add up to that of the sum. The limit is the speedup of
+the sum if a part took no time at all (Amdahl's law). Traces that do not show the same work are not comparable and get
+no speedup; the column unfair says why.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
@@ -26,32 +29,39 @@ from ttinsys.tables.needs import GPU_ACTIVITY
 
 SPEEDUP = Table(
     "speedup",
-    Column("trace", pl.String, "the trace that is compared"),
-    Column("level", pl.String, "`end_to_end`, `component` or `role`"),
-    Column("part", pl.String, "`span`, `busy` or `sum` of the whole; the component or role, `(reason)` without one"),
-    Column("speedup", pl.Float64, "before / after; null where one is 0 or the comparison is unfair"),
-    Column("before_ns", pl.Int64, "time of the baseline; of a part, durations added up", unit="ns"),
-    Column("after_ns", pl.Int64, "the same of the trace", unit="ns"),
-    Column("gain", pl.Float64, "(before - after) of the baseline's whole", unit="ratio"),
-    Column("share", pl.Float64, "of the baseline's sum; null for span and busy", unit="ratio"),
-    Column("limit", pl.Float64, "speedup of the sum if the part took no time; null where it is all of it"),
-    Column("noise_ns", pl.Int64, "difference that steps vary by anyway; null without two steps in each", unit="ns"),
-    Column("model", pl.String, "what it ran; null where it does not say"),
-    Column("baseline", pl.String, "the trace it is compared with"),
-    Column(
-        "unfair", pl.String, "of `span`: why the traces may not be compared (`not`: the baseline); null where they may"
-    ),
-    doc="three rows per compared trace end to end, then its components and its roles, the longest in the baseline "
-    "first",
-)
+    Column("trace", pl.String, "Name of the trace that is compared."),
+    Column("level", pl.String, "What is compared: `end_to_end`, `component` or `role`."),
+    Column("part", pl.String, "`span`, `busy` or `sum` end to end; else the component or role, `(reason)` without a "
+           "range."),
+    Column("speedup", pl.Float64, "Time of the baseline divided by time of the trace; null where one is 0 or the "
+           "comparison is unfair."),
+    Column("before_ns", pl.Int64, "Time of the baseline; for components and roles, the sum of durations.", unit="ns"),
+    Column("after_ns", pl.Int64, "Time of the trace; for components and roles, the sum of durations.", unit="ns"),
+    Column("gain", pl.Float64, "Time saved, divided by the time of the whole baseline.", unit="ratio"),
+    Column("share", pl.Float64, "`before_ns` divided by the sum of the whole baseline; null for span and busy.",
+           unit="ratio"),
+    Column("limit", pl.Float64, "Speedup of the sum if the part took no time; null where the part is all of it, and "
+           "end to end."),
+    Column("noise_ns", pl.Int64, "Difference that repeated steps show anyway; null unless each trace has two such "
+           "steps.", unit="ns"),
+    Column("model", pl.String, "Model that the trace ran; null where annotation does not name it."),
+    Column("baseline", pl.String, "Name of the trace that it is compared with."),
+    Column("unfair", pl.String, "Why the traces are not comparable, in the row `span`; null where they are."),
+    doc="one row per compared trace for each of span, busy and sum, then per component and per role, the longest in "
+    "the baseline first",
+)  # fmt: skip
 
-LEVELS = ("end_to_end", "component", "role")
-_WHOLE = ("span", "busy", "sum")
+END_TO_END = "end_to_end"
+LEVELS = (END_TO_END, "component", "role")
+_CLOCKS = ("span", "busy")
+"""Times end to end that are not sums of durations: no parts add up to them."""
+_ENDS = {"span": 0, "busy": 1, "sum": 2}
+"""Rows end to end, in their order."""
 
 
 @analysis(
     returns=SPEEDUP,
-    options=(Option("pairs", "Compare each second trace with the one before it."),),
+    options=(Option("pairs", "Compare each second trace with the one before it, not all with the first."),),
     needs=(GPU_ACTIVITY,),
     across=True,
     least=2,
@@ -64,81 +74,95 @@ def speedup(
 
     Args:
         ops: `OPS` of at least two traces.
-        ranges: their `RANGES`.
-        runs: their `RUNS`.
-        api_calls: their API calls.
-        pairs: whether the baseline of each second trace is the one before it; else it is the first for all.
+        ranges: `RANGES` of the traces.
+        runs: `RUNS` of the traces.
+        api_calls: CUDA API calls of the traces.
+        pairs: Whether the baseline of each second trace is the one before it; else the first trace is that of all.
 
     Returns:
-        `SPEEDUP`; of each trace, `before_ns`, `after_ns`, `share` and `gain` of its components, and of its roles, add
-        up to those of the row `sum`.
+        `SPEEDUP`. For each trace, `before_ns`, `after_ns`, `share` and `gain` of its components add up to those of the
+        row `sum`, and so do those of its roles.
 
     Raises:
-        TraceError: `pairs` of an odd number of traces.
+        TraceError: `pairs` is set for an odd number of traces.
     """
     names = traces_of(ops)
     baselines = two_by_two(names) if pairs else against_first(names)
-    is_total = pl.col("level") == TOTAL
+    times = pl.concat([_clocks(ops, baselines, names), _sums(ops, baselines)], how="diagonal")
+    return _rated(times, unfair(ops, ranges, runs, api_calls, baselines), _models(runs))
+
+
+def _sums(ops: pl.LazyFrame, baselines: Mapping[str, str]) -> pl.LazyFrame:
+    """Sums of durations of each trace and its baseline: of the whole, of components and of roles."""
     sums = compared(ops, baselines, by=("component", "role")).rename({"by": "level", "key": "part"})
-    columns = ("trace", "baseline", "level", "part", "before_ns", "after_ns", "noise_ns")
-    parts = sums.select(columns).with_columns(
-        pl.when(is_total).then(pl.lit(LEVELS[0])).otherwise("level").alias("level"),
+    is_total = pl.col("level") == TOTAL
+    return sums.select("trace", "baseline", "level", "part", "before_ns", "after_ns", "noise_ns").with_columns(
+        pl.when(is_total).then(pl.lit(END_TO_END)).otherwise("level").alias("level"),
         pl.when(is_total & (pl.col("part") == ALL)).then(pl.lit("sum")).otherwise("part").alias("part"),
     )
-    whole = _end_to_end(ops)
-    ends = paired(baselines, names).join(whole.rename({"trace": "baseline"}), on="baseline", how="left")
-    ends = ends.join(whole, on="trace", how="left", suffix="_after").select(
-        "trace", "baseline", pl.lit(LEVELS[0]).alias("level"), pl.lit([*_WHOLE[:2]]).alias("part"),
-        *(pl.concat_list(f"{name}{suffix}" for name in _WHOLE[:2]).alias(f"{when}_ns")
-          for when, suffix in (("before", ""), ("after", "_after"))),
-    )  # fmt: skip
-    # No list is empty; Polars 1 wants to be told what would become of one.
-    ends = ends.explode("part", "before_ns", "after_ns", empty_as_null=False)
-    ends = ends.with_columns(pl.col("before_ns", "after_ns").fill_null(0))
-    return _rated(
-        pl.concat([ends, parts], how="diagonal"), unfair(ops, ranges, runs, api_calls, baselines), _models(runs)
+
+
+def _clocks(ops: pl.LazyFrame, baselines: Mapping[str, str], names: Sequence[str]) -> pl.LazyFrame:
+    """Span and busy time of each trace and its baseline, in a row each."""
+    of_trace = _end_to_end(ops)
+    of_baseline = of_trace.rename({"trace": "baseline"})
+    both = (
+        paired(baselines, names)
+        .join(of_baseline, on="baseline", how="left")
+        .join(of_trace, on="trace", how="left", suffix="_after")
+    )
+    return (
+        both.select(
+            "trace",
+            "baseline",
+            pl.lit(END_TO_END).alias("level"),
+            pl.lit([*_CLOCKS]).alias("part"),
+            pl.concat_list(_CLOCKS).alias("before_ns"),
+            pl.concat_list(f"{name}_after" for name in _CLOCKS).alias("after_ns"),
+        )
+        # No list is empty; Polars 1 wants to be told what would become of one.
+        .explode("part", "before_ns", "after_ns", empty_as_null=False)
+        # A trace without operations has no span: all times of it are 0.
+        .with_columns(pl.col("before_ns", "after_ns").fill_null(0))
     )
 
 
 def _end_to_end(ops: pl.LazyFrame) -> pl.LazyFrame:
-    """`span` and `busy` of each trace; busy time of several devices is added up."""
+    """`span` and `busy` of each trace, in ns; busy time is added up over devices."""
     covered = busy_by(ops, ["trace"]).rename({"busy_ns": "busy"})
     return ops.group_by("trace").agg(span().alias("span")).join(covered, on="trace")
 
 
 def _models(runs: pl.LazyFrame) -> pl.LazyFrame:
+    """The models that each trace ran, in one text."""
     return runs.group_by("trace").agg(pl.col("model").drop_nulls().unique().sort().str.join(", "))
 
 
 def _rated(times: pl.LazyFrame, reasons: pl.LazyFrame, models: pl.LazyFrame) -> pl.LazyFrame:
-    """The rows with what follows from their times, in their order."""
+    """Add what follows from the times of each row, and sort the rows."""
     before, after = pl.col("before_ns"), pl.col("after_ns")
-    is_sum = (pl.col("level") == LEVELS[0]) & (pl.col("part") == "sum")
-    is_clock = (pl.col("level") == LEVELS[0]) & ~is_sum
+    is_end = pl.col("level") == END_TO_END
+    is_sum = is_end & (pl.col("part") == "sum")
+    is_clock = is_end & ~is_sum
     whole = before.filter(is_sum).first().over("trace")
-    rest = pl.when(before < whole).then(whole / (whole - before))
-    fair = pl.col("unfair").is_null() & (before > 0) & (after > 0)
+    limit = pl.when(before < whole).then(whole / (whole - before))
+    comparable = pl.col("unfair").is_null() & (before > 0) & (after > 0)
     return (
         times.join(reasons, on="trace", how="left")
         .join(models, on="trace", how="left")
         .with_columns(
-            pl.when(fair).then(before / after).alias("speedup"),
+            pl.when(comparable).then(before / after).alias("speedup"),
             pl.when(~is_clock).then(ratio(before, whole)).alias("share"),
             ratio(before - after, pl.when(is_clock).then(before).otherwise(whole)).alias("gain"),
-            pl.when(pl.col("level") != LEVELS[0]).then(rest).alias("limit"),
+            pl.when(~is_end).then(limit).alias("limit"),
         )
-        .with_columns(
-            pl.when(pl.col("part") == _WHOLE[0], pl.col("level") == LEVELS[0]).then("unfair").alias("unfair"),
-        )
+        .with_columns(pl.when(is_end & (pl.col("part") == "span")).then("unfair").alias("unfair"))
         .sort(
             "trace",
             pl.col("level").cast(pl.Enum(LEVELS)),
-            pl.when(pl.col("level") == LEVELS[0]).then(pl.col("part").replace_strict(_RANK, default=None)),
+            pl.when(is_end).then(pl.col("part").replace_strict(_ENDS, default=None)),
             before.neg(),
             "part",
         )
         .with_columns(pl.col("baseline").cast(pl.String))
     )
-
-
-_RANK = {name: rank for rank, name in enumerate(_WHOLE)}

@@ -1,11 +1,12 @@
-"""Every GPU operation, and the stack of NVTX ranges that launched it.
+"""Every GPU operation with the stack of NVTX ranges that launched it.
 
     import ttinsys
     ops = ttinsys.attribute(ttinsys.load("run.sqlite"))
     ops.group_by("path").agg(pl.col("duration_ns").sum()).collect()
 
-GPU operation -> the API call with its correlation id in its process -> the innermost range open on that thread when
-the call began. A kernel of a replayed CUDA graph goes back further: to where its node was captured.
+An operation is attributed in two steps. Its correlation ID, unique within a process, gives the API call that launched
+it. Of the ranges that are open on the calling thread when the call begins, the innermost one is the operation's range.
+A kernel of a replayed CUDA graph belongs to the range in which its node was captured.
 """
 
 from __future__ import annotations
@@ -26,46 +27,58 @@ from ttinsys.attribution.operators import classify
 
 OPS = Table(
     "ops",
-    Column("kind", pl.String, "`kernel`, `memcpy`, `memset` or `graph` (a CUDA graph traced as a whole)"),
-    Column("kernel", pl.String, "kernel name with templates; nsys's `[CUDA ...]` name for what is not a kernel"),
-    Column("kernel_short", pl.String, "kernel base name; as `kernel` for what is not a kernel"),
-    Column("operator", pl.String, "what it does, read from its name: see `ttinsys.attribution.operators.OPERATORS`"),
-    Column("start_ns", pl.Int64, "start on the GPU", unit="ns"),
-    Column("end_ns", pl.Int64, "end on the GPU", unit="ns"),
-    Column("duration_ns", pl.Int64, "end - start", unit="ns"),
-    Column("device", pl.Int64, "CUDA device"),
-    Column("context", pl.Int64, "CUDA context"),
-    Column("stream", pl.Int64, "CUDA stream"),
-    Column("pid", pl.Int64, "process"),
-    Column("tid", pl.Int64, "thread that launched it; null where no API call is known"),
-    Column("api", pl.String, "API function that launched it"),
-    Column("api_start_ns", pl.Int64, "start of that call on the CPU", unit="ns"),
-    Column("api_duration_ns", pl.Int64, "duration of that call", unit="ns"),
-    Column("queue_ns", pl.Int64, "start on the GPU - end of the call; null where it started before", unit="ns"),
-    Column("grid_x", pl.Int64, "grid size, x", unit="blocks"),
-    Column("grid_y", pl.Int64, "grid size, y", unit="blocks"),
-    Column("grid_z", pl.Int64, "grid size, z", unit="blocks"),
-    Column("block_x", pl.Int64, "block size, x", unit="threads"),
-    Column("block_y", pl.Int64, "block size, y", unit="threads"),
-    Column("block_z", pl.Int64, "block size, z", unit="threads"),
-    Column("registers_per_thread", pl.Int64, "registers", unit="1/thread"),
-    Column("static_shared_bytes", pl.Int64, "static shared memory", unit="B/block"),
-    Column("dynamic_shared_bytes", pl.Int64, "dynamic shared memory", unit="B/block"),
-    Column("size_bytes", pl.Int64, "bytes copied or set", unit="B"),
-    Column("graph_id", pl.Int64, "CUDA graph, for kind `graph`"),
-    Column("graph_node_id", pl.Int64, "CUDA graph node; null outside graphs"),
-    Column("correlation_id", pl.Int64, "ties the operation to its call, within its process"),
-    Column("range_id", pl.Int64, "innermost range: nsys's RangeId; null where there is none"),
-    Column("range", pl.String, "its name"),
-    Column("path", pl.String, "names of all ranges around the launch, outermost first, joined by `/`"),
-    Column("depth", pl.UInt32, "number of ranges around the innermost one"),
-    Column("domain", pl.String, "NVTX domain of the innermost range; null for the default one"),
-    Column("attributed_by", pl.String, "how the range was found, or why there is none: see `REASONS`"),
-    Column("module", pl.String, "name of the innermost annotated range; null where there is none"),
-    Column("module_id", pl.Int64, "its RangeId: the call to which `flops` and `bytes` belong, once for all operations"),
+    Column("kind", pl.String, "Kind of operation: `kernel`, `memcpy`, `memset`, or `graph` for a CUDA graph that was "
+           "traced as a whole."),
+    Column("kernel", pl.String, "Demangled kernel name with template arguments; nsys's `[CUDA ...]` name for other "
+           "kinds. Null where the export has no name."),
+    Column("kernel_short", pl.String, "Kernel base name, without template arguments; the same as `kernel` for other "
+           "kinds."),
+    Column("operator", pl.String, "What the kernel computes, read from its name: a key of "
+           "`ttinsys.attribution.operators.OPERATORS`; the same as `kind` for other kinds."),
+    Column("start_ns", pl.Int64, "Start time on the GPU.", unit="ns"),
+    Column("end_ns", pl.Int64, "End time on the GPU.", unit="ns"),
+    Column("duration_ns", pl.Int64, "Duration on the GPU: `end_ns` - `start_ns`.", unit="ns"),
+    Column("device", pl.Int64, "CUDA device ordinal, as the process numbers its devices."),
+    Column("context", pl.Int64, "CUDA context ID within the process."),
+    Column("stream", pl.Int64, "CUDA stream ID within the context."),
+    Column("pid", pl.Int64, "ID of the process that launched the operation."),
+    Column("tid", pl.Int64, "ID of the thread that launched the operation; null where the API call is not in the "
+           "trace."),
+    Column("api", pl.String, "CUDA API function that launched the operation, without version suffix; null where the "
+           "call is not in the trace."),
+    Column("api_start_ns", pl.Int64, "Start time of the API call on the CPU; null where it is not in the trace.",
+           unit="ns"),
+    Column("api_duration_ns", pl.Int64, "Duration of the API call on the CPU; null where it is not in the trace.",
+           unit="ns"),
+    Column("queue_ns", pl.Int64, "Time from the end of the API call to the start on the GPU, as nsys's queue duration; "
+           "null where the operation started before the call ended.", unit="ns"),
+    Column("grid_x", pl.Int64, "Grid size in x; null for other kinds than kernels.", unit="blocks"),
+    Column("grid_y", pl.Int64, "Grid size in y; null for other kinds than kernels.", unit="blocks"),
+    Column("grid_z", pl.Int64, "Grid size in z; null for other kinds than kernels.", unit="blocks"),
+    Column("block_x", pl.Int64, "Block size in x; null for other kinds than kernels.", unit="threads"),
+    Column("block_y", pl.Int64, "Block size in y; null for other kinds than kernels.", unit="threads"),
+    Column("block_z", pl.Int64, "Block size in z; null for other kinds than kernels.", unit="threads"),
+    Column("registers_per_thread", pl.Int64, "Registers per thread of the kernel.", unit="1/thread"),
+    Column("static_shared_bytes", pl.Int64, "Static shared memory per block of the kernel.", unit="B/block"),
+    Column("dynamic_shared_bytes", pl.Int64, "Dynamic shared memory per block of the kernel.", unit="B/block"),
+    Column("size_bytes", pl.Int64, "Bytes copied or set; null for kernels and graphs.", unit="B"),
+    Column("graph_id", pl.Int64, "CUDA graph ID; null for other kinds than `graph`."),
+    Column("graph_node_id", pl.Int64, "CUDA graph node ID; null for operations that no graph launched."),
+    Column("correlation_id", pl.Int64, "Correlation ID, which links the operation to its API call within the process."),
+    Column("range_id", pl.Int64, "nsys's RangeId of the innermost range; null where there is none."),
+    Column("range", pl.String, "Name of the innermost range, `(unnamed)` for a range without text; null where there is "
+           "no range."),
+    Column("path", pl.String, "Names of all ranges around the launch, outermost first, joined by `/`; null where there "
+           "is no range."),
+    Column("depth", pl.UInt32, "Number of ranges around the innermost one; null where there is no range."),
+    Column("domain", pl.String, "NVTX domain of the innermost range; null for the default domain."),
+    Column("attributed_by", pl.String, "How the range was found, or why there is none: a key of `REASONS`."),
+    Column("module", pl.String, "Name of the innermost annotated range; null where there is none."),
+    Column("module_id", pl.Int64, "RangeId of the innermost annotated range; null where there is none. `flops` and "
+           "`bytes` belong to this call as a whole, and are repeated on each of its operations."),
     *LABELS,
     doc="one row per GPU operation",
-)
+)  # fmt: skip
 
 REASONS = {
     "launch": "the innermost range open on the launching thread when the call began",
@@ -74,32 +87,33 @@ REASONS = {
     "launched_before_capture": "launched before the capture began, or before the part that was cut out of it",
     "no_api_call": "the capture holds no API call with this correlation id",
 }
-"""Meaning of each `attributed_by`; the first two name a range, the others say why there is none."""
+"""Meaning of each value of `attributed_by`: the first two come with a range, the others say why there is none."""
 
 
 def attribute(trace: Trace) -> pl.LazyFrame:
     """Attribute every GPU operation of a trace to the range that launched it.
 
-    Nothing is read until the frame is collected, and then only what the columns asked for depend on.
+    Nothing is read until the frame is collected, and then only the data that the selected columns depend on.
 
     Args:
         trace: an opened trace, filtered or not.
 
     Returns:
-        `OPS`: exactly one row per kernel, memcpy, memset and graph execution, attributed or not, in the order of
-        those tables in the export.
+        `OPS`: exactly one row per kernel, memcpy, memset and graph execution, attributed or not. Rows are in the order
+        of these tables, and within each in the order of the export.
     """
     return lazy(OPS.schema, lambda columns: iter([_attributed(trace, {*columns})]))
 
 
 def _attributed(trace: Trace, wanted: set[str]) -> pl.DataFrame:
-    """`OPS`, or at least its columns `wanted`."""
+    """The `wanted` columns of `OPS`, reading and joining only what they depend on."""
     output = {name: expression for name, expression in _output().items() if name in wanted}
     used = {root for expression in output.values() for root in expression.meta.root_names()}
     used |= {ids for column, ids in _STRINGS.items() if column in wanted}
     by_range = not wanted.isdisjoint(_FROM_RANGE)
     operations = _operations(trace)
     if by_range or not wanted.isdisjoint(_FROM_CALL):
+        # The joins need these whatever is wanted: identity for the call, thread and time for the range.
         used |= {*IDENTITY, "global_tid", "api_start_ns", "graph_node_id"}
         calls = _some(api_calls(trace), used)
         ops = _launched(*pl.collect_all([_some(operations, used).with_row_index("_row"), calls]))
@@ -116,17 +130,21 @@ def _some(frame: pl.LazyFrame, names: set[str]) -> pl.LazyFrame:
     return frame.select(name for name in frame.collect_schema().names() if name in names)
 
 
+# By output column: the column of string ids that its text comes from.
 _STRINGS = {"kernel": "name_id", "kernel_short": "short_name_id", "operator": "name_id", "api": "api_name_id"}
+# Columns of `OPS` by the join that provides them, which is skipped where none of them is wanted.
 _FROM_MODULE = frozenset({"module", "module_id", *LABEL_NAMES})
 _FROM_RANGE = frozenset({"range_id", "range", "path", "depth", "domain", "attributed_by", *_FROM_MODULE})
 _FROM_CALL = frozenset({"tid", "api", "api_start_ns", "api_duration_ns", "queue_ns"})
 
 
 def _operations(trace: Trace) -> pl.LazyFrame:
-    """All GPU operations under one schema; what is not a kernel carries its label."""
+    """The tables of GPU operations under one schema; operations other than kernels have their name in `_label`."""
     kinds = {
         "kernel": trace.kernels.with_columns(
-            pl.coalesce("short_name_id", "name_id").alias("short_name_id"), pl.lit(None, pl.String).alias("_label")
+            # An export may lack short names: then the full name serves.
+            pl.coalesce("short_name_id", "name_id").alias("short_name_id"),
+            pl.lit(None, pl.String).alias("_label"),
         ),
         "memcpy": trace.memcpys.with_columns(
             pl.format(
@@ -136,6 +154,7 @@ def _operations(trace: Trace) -> pl.LazyFrame:
         ).drop("copy_kind"),
         "memset": trace.memsets.with_columns(pl.lit("[CUDA memset]").alias("_label")),
         "graph": trace.graph_launches.with_columns(
+            # pl.format is null where an argument is null, and an operation must have a name.
             pl.format("[CUDA graph {}]", pl.col("graph_id").fill_null(-1)).alias("_label")
         ).drop("graph_exec_id"),
     }
@@ -143,8 +162,12 @@ def _operations(trace: Trace) -> pl.LazyFrame:
 
 
 def _launched(operations: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
-    """Add the API call of each operation. Where a launch has two rows, the first to begin is the one that counts."""
+    """Add the API call of each operation, and the smallest correlation ID of its process.
+
+    Two calls may carry the correlation ID of one operation: the one that begins first counts.
+    """
     ops = with_calls(operations, calls)
+    # The rare case: the join has added rows, and `_row` puts the others back in order.
     if ops.height > operations.height:
         ops = ops.sort("api_start_ns", nulls_last=True).unique("_row", keep="first").sort("_row")
     process = process_of("global_tid").alias("global_pid")
@@ -153,11 +176,12 @@ def _launched(operations: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
 
 
 def _in_ranges(trace: Trace, ops: pl.DataFrame, wanted: set[str]) -> pl.DataFrame:
-    """Add the columns of the innermost range, of the innermost annotated one, and how they were found."""
+    """Add the columns of the innermost range and of the innermost annotated range, and `_how` they were found."""
     own = ["range_id", "name", "depth", "domain", *({"path"} & wanted)]
+    # Labels cost a pass over all marks, and most callers want none.
     labels = LABEL_NAMES if not wanted.isdisjoint(_FROM_MODULE) else ()
     nested = ranges(trace).select("start_ns", "end_ns", "global_tid", "parent", *own, *labels).collect()
-    at = innermost(nested, ops["global_tid"], ops["api_start_ns"])
+    range_index = innermost(nested, ops["global_tid"], ops["api_start_ns"])
     how = pl.repeat("launch", ops.height, dtype=pl.String, eager=True)
     if trace.has("graph_nodes"):
         captured = ops.select("global_pid", "graph_node_id").join(
@@ -166,41 +190,43 @@ def _in_ranges(trace: Trace, ops: pl.DataFrame, wanted: set[str]) -> pl.DataFram
             how="left",
             maintain_order="left",
         )
-        made_at = innermost(nested, captured["capture_tid"], captured["capture_ns"])
-        how = how.set(made_at.is_not_null(), "graph_capture")
-        at = made_at.zip_with(made_at.is_not_null(), at)
-    found = nested.select(own)[at]
-    named = found.with_columns(pl.when(at.is_not_null()).then(pl.col("name").fill_null(UNNAMED)).alias("name"))
-    ops = ops.hstack(named.rename({"name": "range"})).with_columns(how.alias("_how"))
-    return ops.hstack(_in_modules(nested, at)) if labels else ops
+        capture_index = innermost(nested, captured["capture_tid"], captured["capture_ns"])
+        how = how.set(capture_index.is_not_null(), "graph_capture")
+        range_index = capture_index.zip_with(capture_index.is_not_null(), range_index)
+    # A null index gives a row of nulls, so the name of a range without text must not be filled there.
+    name = pl.when(range_index.is_not_null()).then(pl.col("name").fill_null(UNNAMED)).alias("name")
+    of_ranges = nested.select(own)[range_index].with_columns(name)
+    ops = ops.hstack(of_ranges.rename({"name": "range"})).with_columns(how.alias("_how"))
+    return ops.hstack(_in_modules(nested, range_index)) if labels else ops
 
 
-def _in_modules(nested: pl.DataFrame, at: pl.Series) -> pl.DataFrame:
-    """The columns of the innermost annotated range; libraries open ranges of their own inside it."""
+def _in_modules(nested: pl.DataFrame, range_index: pl.Series) -> pl.DataFrame:
+    """Columns of the innermost annotated range; the innermost range itself may be one that a library opened in it."""
     position = pl.int_range(nested.height, dtype=pl.UInt32, eager=True)
     module = inherited(nested, position.zip_with(nested["role"].is_not_null(), pl.Series([None], dtype=pl.UInt32)))
-    holder = extended(module, None).gather(at.fill_null(nested.height))
+    holder = extended(module, None).gather(range_index.fill_null(nested.height))
     return nested.select(pl.col("name").alias("module"), pl.col("range_id").alias("module_id"), *LABEL_NAMES)[holder]
 
 
 def _with_strings(trace: Trace, ops: pl.DataFrame, column: str) -> pl.DataFrame:
-    """Add `column`, with an underscore before it, from the strings that its ids stand for."""
+    """Add `_kernel`, `_operator` and so on: the strings that the ids of `column` refer to."""
     ids = _STRINGS[column]
     strings = trace.strings.join(ops.lazy().select(pl.col(ids).unique().alias("id")), on="id", how="semi")
-    # A name is classified once, not once per launch.
+    # Operators are read from the few hundred distinct names, not from each of a million launches.
     value = classify(pl.col("value")) if column == "operator" else pl.col("value")
     named = strings.select(pl.col("id").alias(ids), value.alias(f"_{column}")).unique(ids, keep="first").collect()
     return ops.join(named, on=ids, how="left", maintain_order="left")
 
 
 def _output() -> dict[str, pl.Expr]:
-    """How each column of `OPS` comes from what the joins have gathered."""
+    """Expression of each column of `OPS` over the joined columns."""
     waited = pl.col("start_ns") - pl.col("api_end_ns")
     reason = (
         pl.when(pl.col("range_id").is_not_null())
         .then("_how")
         .when(pl.col("global_tid").is_not_null())
         .then(pl.lit("no_range_open"))
+        # Correlation IDs count up, so one below all that were recorded belongs to an earlier call.
         .when(pl.col("correlation_id") < pl.col("_first_correlation_id"))
         .then(pl.lit("launched_before_capture"))
         .otherwise(pl.lit("no_api_call"))
@@ -215,9 +241,10 @@ def _output() -> dict[str, pl.Expr]:
         "stream": pl.col("stream_id"),
         "pid": pid_of("global_pid"),
         "tid": tid_of("global_tid"),
-        # cudaLaunchKernel_v7000 and its later versions are one function to a reader.
+        # cudaLaunchKernel_v7000 and cudaLaunchKernel_v11060 are one function to a reader.
         "api": pl.col("_api").str.replace(r"_v\d+$", ""),
         "api_duration_ns": pl.col("api_end_ns") - pl.col("api_start_ns"),
+        # A kernel can start before its launch call returns: then it did not wait in a queue.
         "queue_ns": pl.when(waited >= 0).then(waited),
         "attributed_by": reason,
     }

@@ -1,4 +1,4 @@
-"""How much of the GPU's work is attributed to a range, in words."""
+"""Coverage: how much of the GPU time is attributed to a range, as a table and in one sentence."""
 
 from __future__ import annotations
 
@@ -6,48 +6,47 @@ import polars as pl
 
 
 def coverage(ops: pl.LazyFrame) -> pl.LazyFrame:
-    """GPU operations and their time by how they were attributed, or why they were not.
+    """GPU operations and their time, by how they were attributed or why they were not.
 
     Args:
         ops: `OPS`.
 
     Returns:
-        `attributed_by`, `attributed` (Boolean: to a range), `ops`, `sum_ns`, the longest sum first.
+        `attributed_by`, `attributed` (Boolean: whether there is a range), `ops` and `sum_ns`, the longest sum first.
     """
     return (
         ops.group_by("attributed_by", pl.col("range_id").is_not_null().alias("attributed"))
         .agg(pl.len().alias("ops"), pl.col("duration_ns").sum().alias("sum_ns"))
+        # By name too: groups come in any order, and output must be the same at every run.
         .sort("sum_ns", "attributed_by", descending=[True, False])
     )
 
 
 def coverage_sentence(covered: pl.DataFrame, *, filtered: bool = False) -> str:
-    """Operations, their time, the share attributed, and why the rest is not, in one line.
+    """One line: the operations, their time, the share that is attributed, and the reasons for the remaining share.
 
     Args:
-        covered: what `coverage` returns.
-        filtered: whether the operations are a part of the trace's.
+        covered: what `coverage` returns, collected.
+        filtered: whether filters selected a part of the operations.
     """
     if covered.is_empty():
         if filtered:
             return "no GPU operation is left by the filters"
         return "no GPU activity: profile on a machine with a GPU with --trace=cuda,nvtx"
-    whole = _total(covered["sum_ns"])
-    rest = ", ".join(
-        f"{reason} {percent(part, whole)} ({ops:,} operations)"
-        for reason, part, ops in covered.filter(~pl.col("attributed"))
+    whole_ns = _total(covered["sum_ns"])
+    reasons = ", ".join(
+        f"{reason} {percent(part_ns, whole_ns)} ({ops:,} operations)"
+        for reason, part_ns, ops in covered.filter(~pl.col("attributed"))
         .select("attributed_by", "sum_ns", "ops")
         .iter_rows()
     )
-    found = _total(covered.filter("attributed")["sum_ns"])
-    line = (
-        f"{covered['ops'].sum():,} GPU operations, {whole / 1e6:,.3f} ms: {percent(found, whole)} attributed to a range"
-    )
-    return f"{line}; {rest}" if rest else line
+    attributed = percent(_total(covered.filter("attributed")["sum_ns"]), whole_ns)
+    line = f"{covered['ops'].sum():,} GPU operations, {whole_ns / 1e6:,.3f} ms: {attributed} attributed to a range"
+    return f"{line}; {reasons}" if reasons else line
 
 
 def percent(part: float, whole: float) -> str:
-    """A part of a whole in percent; of nothing, 0."""
+    """A part of a whole in percent, with two digits; 0.00% where the whole is 0."""
     return f"{100 * part / whole:.2f}%" if whole else "0.00%"
 
 

@@ -1,9 +1,10 @@
-"""What annotated ranges say beside their names: role, component, class, step, lengths, FLOPs and bytes.
+"""Labels of annotated ranges, as columns: role, component, class, step, lengths, FLOPs and bytes.
 
     ttinsys.ranges(trace).filter(pl.col("role") == "temporal_attention")
 
-`annotate.labels` says how it is written: marks that describe modules, and marks that give the values of calls, which
-ranges refer to by number. A trace without them has the same columns, all null.
+Annotation writes them as NVTX marks, in the format of `annotate.labels`: marks that describe modules, by the name of
+their ranges, and marks that hold the values of a call, by a number that is the payload of its ranges. A trace without
+annotation has the same columns, all null.
 """
 
 from __future__ import annotations
@@ -24,22 +25,30 @@ else:
     from ttinsys._annotate import labels
 
 LABELS = (
-    Column("role", pl.String, "what the module does, as `spatial_attention` or `linear`"),
-    Column("component", pl.String, "part of the pipeline, as `denoiser` or `vae`"),
-    Column("class", pl.String, "class of the module, or name of the function"),
-    Column("attention", pl.String, "role of the attention that it is or is part of; null outside"),
-    Column("parameters", pl.Int64, "of the module, with those of the modules in it"),
-    Column("step", pl.Int64, "denoising step, decoded token or parallel-decoding iteration around it, from 0"),
-    Column("step_id", pl.Int64, "RangeId of that step's range: the number starts over with every run"),
-    Column("phase", pl.String, "`prefill` or `decode`, of an autoregressive step"),
-    Column("q_len", pl.Int64, "queries of an attention core"),
-    Column("kv_len", pl.Int64, "keys of an attention core"),
-    Column("heads", pl.Int64, "heads of an attention core"),
-    Column("dtype", pl.String, "type of the call's first tensor, as `float16`"),
-    Column("flops", pl.Int64, "floating-point operations of the call outside the annotated ranges in it", unit="FLOP"),
-    Column("bytes", pl.Int64, "least traffic of the call outside the annotated ranges in it", unit="B"),
-)
-"""Columns that come from annotation; null where a trace has none."""
+    Column("role", pl.String, "What the module does, such as `spatial_attention` or `linear`; null where the range is "
+           "not annotated."),
+    Column("component", pl.String, "Part of the pipeline, such as `denoiser` or `vae`; null for the pipeline as a "
+           "whole."),
+    Column("class", pl.String, "Class of the module, or name of the function."),
+    Column("attention", pl.String, "Role of the attention that the module is or is part of; null outside attention."),
+    Column("parameters", pl.Int64, "Number of parameters of the module and of all modules in it."),
+    Column("step", pl.Int64, "Number of the denoising step, decoded token or parallel-decoding iteration, from 0 "
+           "in each run; null outside steps."),
+    Column("step_id", pl.Int64, "RangeId of the step's range, which tells steps of several runs apart; null outside "
+           "steps."),
+    Column("phase", pl.String, "Phase of an autoregressive step: `prefill` or `decode`; null for other steps."),
+    Column("q_len", pl.Int64, "Number of queries of an attention core, per head and batch entry; null for other "
+           "modules."),
+    Column("kv_len", pl.Int64, "Number of keys of an attention core, per head and batch entry; null for other "
+           "modules."),
+    Column("heads", pl.Int64, "Number of heads of an attention core; null for other modules."),
+    Column("dtype", pl.String, "Data type of the call's first tensor, such as `float16`."),
+    Column("flops", pl.Int64, "Floating-point operations of the call, without those of annotated ranges in it; a "
+           "multiply-add is two.", unit="FLOP"),
+    Column("bytes", pl.Int64, "Least memory traffic of the call, without that of annotated ranges in it: inputs, "
+           "weights and outputs, once each.", unit="B"),
+)  # fmt: skip
+"""Columns that come from annotation, of ranges and of operations (by their module); null where there is none."""
 
 ATTENTION_ROLES, CONVOLUTION_ROLES = labels.ATTENTION_ROLES, labels.CONVOLUTION_ROLES
 DOMAIN = labels.DOMAIN
@@ -52,14 +61,14 @@ FAMILIES = {
     "linear": ("linear",),
     "norm": ("group_norm", "layer_norm", "rms_norm"),
 }
-"""Roles that a reader takes together."""
+"""Families of layers: roles that are summed up together."""
 OTHER_FAMILY = "other"
-"""Of all other roles."""
+"""Family of all other roles."""
 
 ITEM_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "float8_e4m3fn": 1, "float8_e5m2": 1, "int8": 1}
-"""Bytes of a number, by the `dtype` of a call or of a run."""
+"""Bytes per element, by the `dtype` of a call or of a run."""
 HALF = ("float16", "bfloat16")
-"""Types of 16-bit floats."""
+"""16-bit floating-point types."""
 
 LABEL_NAMES = tuple(column.name for column in LABELS)
 _OF_MODULE = {
@@ -75,7 +84,7 @@ _DOMAIN = ("process", "domain_id")
 _EMPTY = {column.name: pl.lit(None, column.dtype) for column in LABELS}
 
 LABEL_SOURCES = ("global_tid", "start_ns", "end_ns", "domain_id", "name", "payload_int64", "range_id")
-"""What of a range its labels are found by, beside its nesting."""
+"""Columns of a range that its labels are derived from, beside its nesting."""
 
 
 def with_labels(trace: Trace, nested: pl.DataFrame) -> pl.DataFrame:
@@ -83,28 +92,37 @@ def with_labels(trace: Trace, nested: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         trace: the trace of the ranges.
-        nested: ranges as `nest` returns them, with the columns `NEEDED`.
+        nested: ranges as `nest` returns them, with the columns `LABEL_SOURCES`.
     """
-    said = marks(trace)
-    if said.is_empty():
+    marks_of_trace = marks(trace)
+    if marks_of_trace.is_empty():
         return nested.with_columns(value.alias(name) for name, value in _EMPTY.items())
     ranges = nested.select(*LABEL_SOURCES, "parent", process_of("global_tid").alias("process"))
-    told = ranges.with_columns(_calls(said, nested).alias("call"))
-    for table, on in ((_modules(said), "name"), (_values(said), "call")):
-        told = told.join(table, on=[*_DOMAIN, on], how="left", maintain_order="left")
-    # Both are null where the range is none of ours: then a number that happens to be a call's says nothing.
-    ours = pl.col("role").is_not_null()
-    told = told.with_columns(pl.when(pl.col("step").is_not_null()).then("range_id").alias("step_id"))
-    told = told.with_columns(pl.when(ours).then(pl.col(*_OF_CALL, *_OF_STEP)))
-    down = [inherited(nested, told[name]).alias(name) for name in _OF_STEP]
-    return nested.hstack(told.with_columns(down).select(LABEL_NAMES)).with_columns(
+    labelled = ranges.with_columns(_calls(marks_of_trace, nested).alias("call"))
+    for table, key in ((_modules(marks_of_trace), "name"), (_values(marks_of_trace), "call")):
+        labelled = labelled.join(table, on=[*_DOMAIN, key], how="left", maintain_order="left")
+    # A range of another program may have a payload that is the number of a call: only ranges with a role have values.
+    annotated = pl.col("role").is_not_null()
+    labelled = labelled.with_columns(pl.when(pl.col("step").is_not_null()).then("range_id").alias("step_id"))
+    labelled = labelled.with_columns(pl.when(annotated).then(pl.col(*_OF_CALL, *_OF_STEP)))
+    # Only the range of a step carries its number: the ranges in it inherit it.
+    steps = [inherited(nested, labelled[name]).alias(name) for name in _OF_STEP]
+    # Words are written as positions in these lists, as payloads hold integers.
+    return nested.hstack(labelled.with_columns(steps).select(LABEL_NAMES)).with_columns(
         pl.col(name).replace_strict(dict(enumerate(words)), default=None, return_dtype=pl.String)
         for name, words in (("phase", labels.PHASES), ("dtype", labels.DTYPES))
     )
 
 
 def marks(trace: Trace) -> pl.DataFrame:
-    """Marks of annotation, of whatever version: `process`, `domain_id`, `text`, `call`, `value`, thread and time."""
+    """Marks of annotation, of any version of the format, in the order of their time.
+
+    Args:
+        trace: an opened trace.
+
+    Returns:
+        `process`, `domain_id`, `text`, `call` (the category), `value` (the payload), `global_tid` and `start_ns`.
+    """
     ours = pl.col("text").str.starts_with(labels.PREFIX)
     strings = trace.strings.select(pl.col("id").alias("text_id"), pl.col("value").alias("text")).filter(ours)
     events = trace.nvtx_events.filter(pl.col("event_type") == MARK_EVENT)
@@ -118,29 +136,42 @@ def marks(trace: Trace) -> pl.DataFrame:
         "global_tid",
         "start_ns",
     )
-    both = [registered.select(columns), events.filter(ours).select(columns)]
-    return pl.concat(both).sort("start_ns", maintain_order=True).collect()
+    # A mark's text is a registered string or the event's own.
+    return (
+        pl.concat([registered.select(columns), events.filter(ours).select(columns)])
+        .sort("start_ns", maintain_order=True)
+        .collect()
+    )
 
 
-def run_descriptions(said: pl.DataFrame) -> list[dict[str, object]]:
-    """What runs say of themselves, in marks: model, request, versions; each once."""
-    texts = said["text"].unique(maintain_order=True)
+def run_descriptions(marks_of_trace: pl.DataFrame) -> list[dict[str, object]]:
+    """Descriptions of the annotated runs: model, request, versions; each once.
+
+    Args:
+        marks_of_trace: what `marks` returns.
+    """
+    texts = marks_of_trace["text"].unique(maintain_order=True)
     return [run for run in map(labels.parse_run, texts) if run is not None]
 
 
-def unread(said: pl.DataFrame) -> list[str]:
-    """A sentence for each version of the format that marks are written in and that is not read here."""
-    found = {number for number in map(labels.version_of, said["text"].unique()) if number is not None}
+def unread(marks_of_trace: pl.DataFrame) -> list[str]:
+    """One sentence for each version of the format that the marks use and this package does not read.
+
+    Args:
+        marks_of_trace: what `marks` returns.
+    """
+    versions = {number for number in map(labels.version_of, marks_of_trace["text"].unique()) if number is not None}
     return [
         f"Annotated in format {number}, and this ttinsys reads {labels.VERSION}: roles, steps and costs are missing; "
         "upgrade ttinsys."
-        for number in sorted(found - {labels.VERSION})
+        for number in sorted(versions - {labels.VERSION})
     ]
 
 
-def _modules(said: pl.DataFrame) -> pl.DataFrame:
-    """What is said of modules: one row per process, domain and name; the last counts."""
-    texts = said.select("text").unique(maintain_order=True)
+def _modules(marks_of_trace: pl.DataFrame) -> pl.DataFrame:
+    """Labels of modules: one row per process, domain and name; of several marks for one name the last counts."""
+    # A module is described once per process or capture: each distinct text is parsed once.
+    texts = marks_of_trace.select("text").unique(maintain_order=True)
     rows = [
         (
             text,
@@ -157,7 +188,7 @@ def _modules(said: pl.DataFrame) -> pl.DataFrame:
     schema = {"text": pl.String(), "name": pl.String(), **_OF_MODULE}
     parsed = pl.DataFrame(rows, schema=schema, orient="row")
     return (
-        said.select(*_DOMAIN, "text")
+        marks_of_trace.select(*_DOMAIN, "text")
         .join(parsed, on="text", how="inner", maintain_order="left")
         .unique([*_DOMAIN, "name"], keep="last")
         .drop("text")
@@ -165,25 +196,25 @@ def _modules(said: pl.DataFrame) -> pl.DataFrame:
 
 
 def _countable(number: int) -> int | None:
-    """A number, where it is one that a column of integers holds: a stranger may have written it."""
+    """The number, or None where an Int64 column cannot hold it: a mark may come from any program."""
     return number if 0 <= number < 1 << 63 else None
 
 
-def _values(said: pl.DataFrame) -> pl.DataFrame:
-    """Values of calls: one row per process, domain and call."""
-    value = {name: pl.col("text") == labels.field_text(name) for name in ("step", "phase", *_OF_CALL)}
-    # All of them count something: a negative one says nothing.
+def _values(marks_of_trace: pl.DataFrame) -> pl.DataFrame:
+    """Values of calls: one row per process, domain and call, one column per field."""
+    fields = {name: pl.col("text") == labels.field_text(name) for name in ("step", "phase", *_OF_CALL)}
+    # Every field is a count or a position in a list, so a negative value is damage.
     return (
-        said.filter(pl.col("value") >= 0)
+        marks_of_trace.filter(pl.col("value") >= 0)
         .group_by(*_DOMAIN, "call")
-        .agg(pl.col("value").filter(of).last().alias(name) for name, of in value.items())
+        .agg(pl.col("value").filter(is_field).last().alias(name) for name, is_field in fields.items())
     )
 
 
-def _calls(said: pl.DataFrame, nested: pl.DataFrame) -> pl.Series:
-    """The call of each range: its payload, unless a mark directly inside gives it another."""
+def _calls(marks_of_trace: pl.DataFrame, nested: pl.DataFrame) -> pl.Series:
+    """Number of the call of each range: its payload, or the payload of a `call` mark directly inside it."""
     call = nested["payload_int64"]
-    told = said.filter(pl.col("text") == labels.CALL_TEXT)
-    at = innermost(nested, told["global_tid"], told["start_ns"])
-    known = at.is_not_null()
-    return call.scatter(at.filter(known), told["value"].filter(known))
+    call_marks = marks_of_trace.filter(pl.col("text") == labels.CALL_TEXT)
+    range_index = innermost(nested, call_marks["global_tid"], call_marks["start_ns"])
+    known = range_index.is_not_null()
+    return call.scatter(range_index.filter(known), call_marks["value"].filter(known))

@@ -1,10 +1,13 @@
-"""Intervals on a line: which encloses which, which is innermost at a moment, and which calls lie inside which.
+"""Nesting of intervals: which encloses which, which is innermost at a moment, and which calls lie inside which.
 
-Ranges of one thread are sorted by start, longer first. Push/pop ranges of one domain nest; ranges of several domains,
-and start/end ranges, may cross. Nothing here needs them to nest: everything follows from one question, "which earlier
-range is still open", answered for all ranges at once by pointer jumping over whole columns.
+Ranges of one thread are sorted by start, the longer one first. Push/pop ranges of one domain always nest; ranges of
+several domains, and start/end ranges, may cross, and no function here requires them to nest. All of them rest on one
+question, "which earlier range is still open", which pointer jumping answers for all ranges at once: each range points
+to a candidate, and every round replaces the pointers of those that are not settled by the pointers of their candidates.
+A round is a pass over whole columns, so that Python never loops over ranges.
 
-Every function takes and returns eager frames, because each needs a whole thread at a time.
+Every function takes and returns eager frames, because each needs all ranges of a thread at once. The position one past
+the last row stands for "none"; `extended` gives that position a value, so that gathers need no special case.
 """
 
 from __future__ import annotations
@@ -12,14 +15,14 @@ from __future__ import annotations
 import polars as pl
 
 FOREVER = 2**63 - 1
-"""End of a range that was never closed."""
+"""End time of a range that never closed: the greatest Int64."""
 
 
 def nest(ranges: pl.DataFrame) -> pl.DataFrame:
-    """Sort ranges into the order of their opening and find what encloses each.
+    """Sort ranges by the order in which they open, and find the range that encloses each.
 
     Args:
-        ranges: `global_tid`, `start_ns`, `end_ns` (null: never closed), `row_id` and anything else.
+        ranges: `global_tid`, `start_ns`, `end_ns` (null: never closed), `row_id` and any other columns.
 
     Returns:
         The same rows, sorted by thread, start, end (longest first) and `row_id`, with
@@ -38,43 +41,43 @@ def nest(ranges: pl.DataFrame) -> pl.DataFrame:
 
 
 def innermost(nested: pl.DataFrame, threads: pl.Series, moments: pl.Series) -> pl.Series:
-    """The range innermost on a thread at a moment, for many at once.
+    """The innermost range that is open on a thread at a moment, for many pairs of thread and moment.
 
-    A range is open from its start up to, not including, its end. Of the open ones the latest to open is innermost.
+    A range is open from its start to its end, the end excluded. Of the open ranges, the last to open is the innermost.
 
     Args:
         nested: what `nest` returns.
-        threads: Int64 global thread ids; null has no range.
-        moments: Int64 nanoseconds, one for each of `threads`.
+        threads: global thread IDs (Int64); a null has no range.
+        moments: times in ns (Int64), one for each of `threads`.
 
     Returns:
-        `index` of the range (UInt32); null where none is open.
+        `index` of the range (UInt32), in the order of `threads`; null where none is open.
     """
     none = nested.height
-    at = pl.repeat(none, threads.len(), dtype=pl.UInt32, eager=True)
+    candidates = pl.repeat(none, threads.len(), dtype=pl.UInt32, eager=True)
     for thread, first, length in thread_runs(nested).iter_rows():
-        here = (threads == thread).arg_true()
+        queries = (threads == thread).arg_true()
         starts = nested["start_ns"].slice(first, length)
-        opened = starts.search_sorted(moments.gather(here), side="right").cast(pl.Int64)
+        opened = starts.search_sorted(moments.gather(queries), side="right").cast(pl.Int64)
         latest = (opened + (first - 1)).set(opened == 0, none).cast(pl.UInt32)
-        at = at.scatter(here, latest)
+        candidates = candidates.scatter(queries, latest)
     ends = extended(nested["end_ns"].fill_null(FOREVER), FOREVER)
     parents = extended(nested["parent"].fill_null(none), none)
-    # The latest to open may have closed since: climb until one is found that has not. Nothing is innermost at null.
-    at = at.set(moments.is_null(), none)
-    unsure = (at != none).arg_true()
+    # The last range to open may have closed since: climb to its parents until one is still open.
+    candidates = candidates.set(moments.is_null(), none)
+    unsure = (candidates != none).arg_true()
     while not unsure.is_empty():
-        holder = at.gather(unsure)
+        holder = candidates.gather(unsure)
         unsure = unsure.filter((holder != none) & (ends.gather(holder) <= moments.gather(unsure)))
-        at = at.scatter(unsure, parents.gather(at.gather(unsure)))
-    return at.set(at == none, None)
+        candidates = candidates.scatter(unsure, parents.gather(candidates.gather(unsure)))
+    return candidates.set(candidates == none, None)
 
 
 def calls_inside(ranges: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
-    """Every pair of a range and a call that lies wholly inside it, on one thread: nsys's rule of containment.
+    """Every pair of a range and an API call that lies wholly inside it on the same thread, as nsys's reports pair them.
 
     Args:
-        ranges: `global_tid`, `start_ns`, `end_ns`, and anything else, which is repeated for each pair.
+        ranges: `global_tid`, `start_ns`, `end_ns`, and any other columns, which are repeated for each pair.
         calls: `global_tid`, `api_start_ns`, `api_end_ns`, sorted by the first two.
 
     Returns:
@@ -85,16 +88,16 @@ def calls_inside(ranges: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
     repeated = pl.exclude("global_tid", "start_ns", "end_ns")
     pairs = [ranges.clear().select(repeated, pl.lit(0, pl.UInt32).alias("call"))]
     for thread, first, length in thread_runs(calls).iter_rows():
-        here = ranges.filter(pl.col("global_tid") == thread)
+        on_thread = ranges.filter(pl.col("global_tid") == thread)
         starts, ends = calls["api_start_ns"].slice(first, length), calls["api_end_ns"].slice(first, length)
-        # The calls that begin inside a range are one run of neighbours. Where no call outlasts a later one, those that
-        # end inside it are too; else each has to be asked.
+        # Calls that begin inside a range are neighbours in the sorted column, so two binary searches find them. Where
+        # no call ends after a later one does, the same holds for calls that end inside it; else ends are compared.
         orderly = ends.is_sorted()
         low = pl.lit(starts).search_sorted(pl.col("start_ns"), side="left")
         high = pl.lit(ends if orderly else starts).search_sorted(pl.col("end_ns"), side="right")
         inside = (
-            # Polars works on expressions in parallel, on series one after the other.
-            here.select(
+            # As expressions, not series: Polars evaluates several expressions in parallel.
+            on_thread.select(
                 repeated, (low + first).cast(pl.UInt32).alias("low"), (high + first).cast(pl.UInt32).alias("high")
             )
             .filter(pl.col("low") < pl.col("high"))
@@ -110,7 +113,14 @@ def calls_inside(ranges: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
 
 
 def thread_runs(rows: pl.DataFrame) -> pl.DataFrame:
-    """Where each thread's rows lie in a frame sorted by `global_tid`: thread, first row, number of rows."""
+    """The rows of each thread in a frame that is sorted by `global_tid`.
+
+    Args:
+        rows: `global_tid`.
+
+    Returns:
+        One row per thread: `global_tid`, `first` (its first row) and `len` (its number of rows).
+    """
     threads = rows.select("global_tid").with_row_index("first")
     return threads.group_by("global_tid").agg(pl.col("first").min(), pl.len()).drop_nulls()
 
@@ -118,8 +128,8 @@ def thread_runs(rows: pl.DataFrame) -> pl.DataFrame:
 def _previous_longer(thread: pl.Series, end: pl.Series) -> pl.Series:
     """For each range, the position of the nearest one before it on its thread that ends no earlier.
 
-    The number of ranges stands for "none". Each round, every range that is not yet content jumps to where its
-    candidate points; all ranges in between end earlier, so none that qualifies is passed over.
+    The number of ranges stands for "none". A candidate that ends too early is replaced by the range that it points to:
+    all ranges in between end earlier than the candidate, so none that qualifies is passed over.
     """
     count = end.len()
     position = pl.int_range(count, dtype=pl.UInt32, eager=True)
@@ -137,11 +147,11 @@ def _previous_longer(thread: pl.Series, end: pl.Series) -> pl.Series:
 
 
 def _depth(parent: pl.Series) -> pl.Series:
-    """Number of ancestors of each range; the number of ranges stands for "no parent"."""
+    """Number of ancestors of each range. In `parent` the number of ranges stands for "none"."""
     count = parent.len()
     hop = extended(parent, count)
     depth = (hop != count).cast(pl.UInt32)
-    # After each round, `depth` counts the ancestors as far as `hop`, and `hop` is twice as far.
+    # Invariant: `depth` counts the ancestors up to `hop`. Each round doubles the distance to `hop`.
     while (hop != count).any():
         depth = depth + depth.gather(hop)
         hop = hop.gather(hop)
@@ -149,11 +159,11 @@ def _depth(parent: pl.Series) -> pl.Series:
 
 
 def lift(nested: pl.DataFrame, values: pl.Series) -> pl.Series:
-    """Sum `values`, one per range, over each range and everything inside it.
+    """Total of each range: its own value and those of all ranges inside it.
 
     Args:
         nested: `parent` and `depth`, as `nest` returns them.
-        values: numbers, in the same order.
+        values: one number per range, in the same order.
 
     Returns:
         Totals, in the same order and of the same dtype.
@@ -162,23 +172,23 @@ def lift(nested: pl.DataFrame, values: pl.Series) -> pl.Series:
     index = pl.int_range(nested.height, dtype=pl.UInt32, eager=True)
     frame = nested.select("parent", "depth").with_columns(index.alias("index"))
     for level in range(deepest(nested), 0, -1):
-        here = frame.filter(pl.col("depth") == level)
-        above = (
-            here.select("parent", totals.gather(here["index"]).alias("total"))
+        of_level = frame.filter(pl.col("depth") == level)
+        of_parents = (
+            of_level.select("parent", totals.gather(of_level["index"]).alias("total"))
             .group_by("parent")
             .agg(pl.col("total").sum())
         )
-        totals = totals.scatter(above["parent"], totals.gather(above["parent"]) + above["total"])
+        totals = totals.scatter(of_parents["parent"], totals.gather(of_parents["parent"]) + of_parents["total"])
     return totals
 
 
 def trail(nested: pl.DataFrame, texts: pl.Series, separator: str = "") -> pl.Series:
-    """Join each range's text behind those of all ranges around it, the outermost first, one level at a time.
+    """Texts of all ranges around each range, the outermost first, followed by its own.
 
     Args:
         nested: `index`, `parent` and `depth`, as `nest` returns them.
         texts: one String per range, in the same order.
-        separator: what stands between two.
+        separator: text between two of them.
 
     Returns:
         The joined texts, in the same order.
@@ -197,11 +207,19 @@ def trail(nested: pl.DataFrame, texts: pl.Series, separator: str = "") -> pl.Ser
 
 
 def sink(nested: pl.DataFrame, flags: pl.Series) -> pl.Series:
-    """Which ranges are flagged themselves or lie inside one that is; arguments as for `lift`."""
+    """Whether each range is flagged itself or lies inside a flagged range.
+
+    Args:
+        nested: `parent`, as `nest` returns it.
+        flags: one Boolean per range, in the same order.
+
+    Returns:
+        Booleans, in the same order.
+    """
     none = nested.height
     hop = extended(nested["parent"].fill_null(none), none)
     flags = extended(flags, value=False)
-    # After each round, `flags` speaks for all ancestors nearer than `hop`, and `hop` is twice as far.
+    # Invariant: `flags` covers all ancestors nearer than `hop`. Each round doubles the distance to `hop`.
     while (hop != none).any():
         flags = flags | flags.gather(hop)
         hop = hop.gather(hop)
@@ -209,16 +227,19 @@ def sink(nested: pl.DataFrame, flags: pl.Series) -> pl.Series:
 
 
 def inherited(nested: pl.DataFrame, values: pl.Series) -> pl.Series:
-    """Each range's value, or where that is null, the one of the nearest range around it that has one.
+    """Each range's value, or where it is null, the value of the nearest range around it that has one.
 
     Args:
         nested: `parent`, as `nest` returns it.
-        values: one per range, in the same order.
+        values: one value per range, in the same order.
+
+    Returns:
+        Values, in the same order and of the same dtype; null where no range around has one.
     """
     none = nested.height
     hop = extended(nested["parent"].fill_null(none), none)
     values = extended(values, None)
-    # After each round, `values` is the nearest one of all ancestors nearer than `hop`, and `hop` is twice as far.
+    # Invariant: `values` is the nearest one among the ancestors before `hop`. Each round doubles the distance to `hop`.
     while (hop != none).any():
         values = values.zip_with(values.is_not_null(), values.gather(hop))
         hop = hop.gather(hop)
@@ -227,10 +248,10 @@ def inherited(nested: pl.DataFrame, values: pl.Series) -> pl.Series:
 
 def deepest(nested: pl.DataFrame) -> int:
     """The greatest `depth`; 0 where there is no range."""
-    deepest = nested["depth"].max()
-    return deepest if isinstance(deepest, int) else 0
+    greatest = nested["depth"].max()
+    return greatest if isinstance(greatest, int) else 0
 
 
 def extended(values: pl.Series, value: object) -> pl.Series:
-    """`values` and one more: what a pointer past the end, meaning "none", finds there."""
+    """`values` with `value` appended: what a pointer one past the end, which means "none", reads."""
     return pl.concat([values, pl.Series([value], dtype=values.dtype)])

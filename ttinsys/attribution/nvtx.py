@@ -2,7 +2,8 @@
 
     ttinsys.ranges(ttinsys.load("run.sqlite")).filter(pl.col("depth") == 0).collect()
 
-Text, domain and category come from the events that registered them; nesting from `ttinsys.attribution.nesting`.
+Text, domain and category are looked up in the events that registered them. `ttinsys.attribution.nesting` finds which
+range encloses which.
 """
 
 from __future__ import annotations
@@ -20,44 +21,41 @@ from ttinsys.attribution.labels import LABEL_NAMES, LABEL_SOURCES, LABELS, with_
 from ttinsys.attribution.nesting import extended, nest, trail
 
 UNNAMED = "(unnamed)"
-"""What stands in a path for a range without text."""
+"""Name in a path of a range without text."""
 
 RANGES = Table(
     "ranges",
-    Column("index", pl.UInt32, "position: by thread, then by opening"),
-    Column("range_id", pl.Int64, "row number in the export: nsys's RangeId"),
-    Column("kind", pl.String, "`push_pop` or `start_end`"),
-    Column("global_tid", pl.Int64, "thread that opened it, with its process"),
-    Column("pid", pl.Int64, "process that opened it"),
-    Column("tid", pl.Int64, "thread that opened it"),
-    Column("domain", pl.String, "NVTX domain; null for the default one"),
-    Column("domain_id", pl.Int64, "its id, in its process; 0 is the default one"),
-    Column("category", pl.String, "NVTX category; null where it has none"),
-    Column("name", pl.String, "text; null where it has none"),
-    Column("start_ns", pl.Int64, "start", unit="ns"),
-    Column("end_ns", pl.Int64, "end; null where it was never closed", unit="ns"),
-    Column("parent", pl.UInt32, "`index` of the enclosing range on the thread; null at the top"),
-    Column("depth", pl.UInt32, "number of enclosing ranges"),
-    Column(
-        "path",
-        pl.String,
-        "names from the outermost range to this one, joined by `/`; `unet.mid` in `unet` adds `mid`",
-    ),
-    Column("payload_int64", pl.Int64, "payload, where it is a signed integer"),
-    Column("payload_uint64", pl.UInt64, "payload, where it is an unsigned integer"),
-    Column("payload_double", pl.Float64, "payload, where it is a double"),
+    Column("index", pl.UInt32, "Position of the range: by thread, then by the order in which ranges open."),
+    Column("range_id", pl.Int64, "nsys's RangeId: the row number of the event in the export, from 1."),
+    Column("kind", pl.String, "`push_pop` for a range of a thread's stack, `start_end` for a process range."),
+    Column("global_tid", pl.Int64, "nsys's global ID of the thread that opened the range, which contains its process."),
+    Column("pid", pl.Int64, "ID of the process that opened the range."),
+    Column("tid", pl.Int64, "ID of the thread that opened the range."),
+    Column("domain", pl.String, "Name of the NVTX domain; null for the default domain."),
+    Column("domain_id", pl.Int64, "ID of the NVTX domain within the process; 0 is the default domain."),
+    Column("category", pl.String, "Name of the NVTX category; null where the range has none."),
+    Column("name", pl.String, "Text of the range; null where it has none."),
+    Column("start_ns", pl.Int64, "Time on the CPU when the range opened.", unit="ns"),
+    Column("end_ns", pl.Int64, "Time on the CPU when the range closed; null where it never did.", unit="ns"),
+    Column("parent", pl.UInt32, "`index` of the enclosing range on the same thread; null at the top."),
+    Column("depth", pl.UInt32, "Number of enclosing ranges."),
+    Column("path", pl.String, "Names from the outermost range to this one, joined by `/`. A range that is named after "
+           "its parent adds only the rest of its name: `unet.mid` in `unet` adds `mid`."),
+    Column("payload_int64", pl.Int64, "Payload of the range, where it is a signed integer; else null."),
+    Column("payload_uint64", pl.UInt64, "Payload of the range, where it is an unsigned integer; else null."),
+    Column("payload_double", pl.Float64, "Payload of the range, where it is a floating-point number; else null."),
     *LABELS,
     doc="one row per NVTX range that opens and closes on one thread, or never closes",
     sources=("NVTX_EVENTS",),
-)
+)  # fmt: skip
 
 
 def ranges(trace: Trace) -> pl.LazyFrame:
     """The ranges of a trace, nested per thread.
 
-    A range encloses another of its thread, of whatever domain, if it opened no later and closes no earlier. Start/end
-    ranges that close on another thread belong to no stack and are left out, as in nsys's reports; `crossing` has them.
-    Nothing is read until the frame is collected, and then only what the columns asked for depend on.
+    A range encloses another range of its thread, of any domain, if it opens no later and closes no earlier. Start/end
+    ranges that close on another thread belong to no stack and are left out, as in nsys's reports; `crossing` returns
+    them. Nothing is read until the frame is collected, and then only the data that the selected columns depend on.
 
     Args:
         trace: an opened trace.
@@ -69,7 +67,7 @@ def ranges(trace: Trace) -> pl.LazyFrame:
 
 
 def _nested(trace: Trace, wanted: set[str]) -> pl.DataFrame:
-    """`RANGES`, or at least its columns `wanted`."""
+    """Ranges with at least the `wanted` columns of `RANGES`."""
     labelled = not wanted.isdisjoint(LABEL_NAMES)
     needed = {*wanted, "global_tid", "start_ns", "end_ns", "row_id"}
     needed |= {"name"} if "path" in wanted else set()
@@ -81,29 +79,37 @@ def _nested(trace: Trace, wanted: set[str]) -> pl.DataFrame:
 
 
 def nestable_ranges(trace: Trace, columns: Sequence[str] = ()) -> pl.LazyFrame:
-    """The ranges that take part in nesting, named, not yet nested.
+    """The ranges that can be nested, with their names, not yet nested.
 
     Args:
         trace: an opened trace.
-        columns: what to read of `RANGES` but what nesting computes; all of it if empty.
+        columns: columns of `RANGES` to read, of those that do not come from nesting; all of them if empty.
     """
     return _named(trace, columns).filter(~_ENDS_ELSEWHERE).select(columns or _UNNESTED.keys())
 
 
 def crossing(trace: Trace) -> pl.LazyFrame:
-    """The start/end ranges that close on another thread than the one that opened them, as `RANGES` without nesting."""
+    """The start/end ranges that close on another thread than they open on.
+
+    Args:
+        trace: an opened trace.
+
+    Returns:
+        The columns of `RANGES` that do not come from nesting.
+    """
     return _named(trace).filter(_ENDS_ELSEWHERE)
 
 
+# A null end thread means that the range closes on its own thread, or never.
 _ENDS_ELSEWHERE = (pl.col("end_global_tid") != pl.col("global_tid")).fill_null(value=False)
 
 
 def _named(trace: Trace, columns: Sequence[str] = ()) -> pl.LazyFrame:
-    """All ranges with their text, domain and category resolved."""
+    """All ranges, with text, domain and category looked up."""
     schema = {name: dtype for name, dtype in _UNNESTED.items() if name in (*(columns or _UNNESTED), "global_tid")}
     schema["end_global_tid"] = pl.Int64()
     strings = trace.strings.select(pl.col("id").alias("text_id"), pl.col("value").alias("_registered"))
-    # What resolves to a wanted column is read, and nothing else.
+    # Columns of the export are read only where a wanted column depends on them.
     raw = [*_ALWAYS, *(name for name in schema if name.startswith("payload_"))]
     raw += ["row_id"] if schema.keys() & {"row_id", "range_id"} else []
     raw += ["category_id"] if "category" in schema else []
@@ -123,12 +129,13 @@ _ALWAYS = ("event_type", "start_ns", "end_ns", "global_tid", "end_global_tid", "
 
 
 def _resolved(events: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """Split NVTX events into ranges and the events that name domains and categories; give `columns` of the ranges."""
+    """The `columns` of the ranges among NVTX events; events that name domains and categories are looked up in."""
     namings = events.filter(pl.col("event_type").is_in([CATEGORY_EVENT, DOMAIN_CREATE_EVENT])).sort("start_ns")
-    found = events if namings.is_empty() else events.filter(pl.col("event_type").is_in(RANGE_TYPES))
+    # Without naming events, all events are ranges: no need to copy them.
+    opened = events if namings.is_empty() else events.filter(pl.col("event_type").is_in(RANGE_TYPES))
     is_domain = namings["event_type"] == DOMAIN_CREATE_EVENT
-    found = _with_domains(found, namings.filter(is_domain)) if "domain" in columns else found
-    found = _with_categories(found, namings.filter(~is_domain)) if "category" in columns else found
+    opened = _with_domains(opened, namings.filter(is_domain)) if "domain" in columns else opened
+    opened = _with_categories(opened, namings.filter(~is_domain)) if "category" in columns else opened
     kind = pl.when(pl.col("event_type").is_in(PUSH_POP_TYPES)).then(pl.lit("push_pop")).otherwise(pl.lit("start_end"))
     computed = {
         "range_id": pl.col("row_id"),
@@ -136,38 +143,39 @@ def _resolved(events: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
         "pid": pid_of("global_tid"),
         "tid": tid_of("global_tid"),
     }
-    return found.select(computed.get(name, pl.col(name)).alias(name) for name in columns)
+    return opened.select(computed.get(name, pl.col(name)).alias(name) for name in columns)
 
 
-def _with_domains(found: pl.DataFrame, domains: pl.DataFrame) -> pl.DataFrame:
-    """Add `domain`. The latest creation of its id before the range counts: an id may be destroyed and made again.
+def _with_domains(opened: pl.DataFrame, domains: pl.DataFrame) -> pl.DataFrame:
+    """Add `domain`: the name that its id was last created with before the range opened, as ids are reused.
 
-    A trimmed report may have the creation only later: then the first one counts.
+    In a trimmed report the creation may come only later: then the first one counts.
     """
     if domains.is_empty():
-        return found.with_columns(pl.lit(None, pl.String).alias("domain"))
+        return opened.with_columns(pl.lit(None, pl.String).alias("domain"))
     identity = ["process", "domain_id"]
     first = domains.group_by(identity, maintain_order=True).agg(pl.col("name").first().alias("_first"))
     latest = domains.select("start_ns", *identity, pl.col("name").alias("_latest"))
     return (
-        found.sort("start_ns")
+        opened.sort("start_ns")
+        # Both are sorted; within `by` groups Polars cannot check that, and would warn.
         .join_asof(latest, on="start_ns", by=identity, check_sortedness=False)
         .join(first, on=identity, how="left", maintain_order="left")
         .with_columns(pl.coalesce("_latest", "_first").alias("domain"))
     )
 
 
-def _with_categories(found: pl.DataFrame, categories: pl.DataFrame) -> pl.DataFrame:
-    """Add `category`: the last name that a category of its domain was given."""
+def _with_categories(opened: pl.DataFrame, categories: pl.DataFrame) -> pl.DataFrame:
+    """Add `category`: the last name given to the category in its domain."""
     if categories.is_empty():
-        return found.with_columns(pl.lit(None, pl.String).alias("category"))
+        return opened.with_columns(pl.lit(None, pl.String).alias("category"))
     identity = ["process", "domain_id", "category_id"]
     last = categories.group_by(identity, maintain_order=True).agg(pl.col("name").last().alias("category"))
-    return found.join(last, on=identity, how="left", maintain_order="left")
+    return opened.join(last, on=identity, how="left", maintain_order="left")
 
 
 def with_paths(nested: pl.DataFrame) -> pl.DataFrame:
-    """Add `path`. What is named after the range around it, as `unet.mid` in `unet`, adds only the rest to it.
+    """Add `path`. A range that is named after its parent, as `unet.mid` in `unet`, adds only the rest of its name.
 
     Args:
         nested: ranges as `nest` returns them, with `name`.
@@ -176,8 +184,9 @@ def with_paths(nested: pl.DataFrame) -> pl.DataFrame:
     above = extended(names, None).gather(nested["parent"].fill_null(nested.height))
     pair = pl.DataFrame([names.alias("name"), pl.Series("above", above + ".")])
     rest = pl.col("name").str.strip_prefix(pl.col("above"))
-    steps = pair.select(pl.when((rest != "").fill_null(value=False)).then(rest).otherwise("name"))["name"]
-    return nested.with_columns(trail(nested, steps, separator="/").alias("path"))
+    # A range whose name is its parent's and a dot keeps its name: an empty part would read as nothing.
+    parts = pair.select(pl.when((rest != "").fill_null(value=False)).then(rest).otherwise("name"))["name"]
+    return nested.with_columns(trail(nested, parts, separator="/").alias("path"))
 
 
 _COMPUTED = ("index", "parent", "depth", "path", *LABEL_NAMES)

@@ -1,10 +1,10 @@
-"""What a kernel does, read from its name: one table of rules, first match wins.
+"""Operators: what a kernel computes, read from its name by one ordered table of rules.
 
     kernels.select("name").unique().with_columns(classify(pl.col("name")).alias("operator"))
 
-Names are the demangled ones that Nsight Systems prints. A PyTorch name nests: the launcher's template outside, the
-functor inside; the functor says what is computed, so rules for functors stand above rules for launchers. Library names
-(cuBLAS, cuDNN, TensorRT, Triton) are matched by the words those libraries put in them.
+The first rule that matches wins. Names are demangled, as Nsight Systems prints them. The name of a PyTorch kernel nests
+a functor in the template of a launcher; only the functor tells what is computed, so rules for functors stand above
+rules for launchers. Library kernels (cuBLAS, cuDNN, TensorRT, Triton) are matched by words that these libraries use.
 """
 
 from __future__ import annotations
@@ -14,35 +14,36 @@ from dataclasses import dataclass
 import polars as pl
 
 OPERATORS: dict[str, str] = {
-    "gemm": "matrix product, matrix times vector and dot product, with the kernels that finish a split one",
-    "conv": "convolution, forward or backward, by any algorithm, with its own helpers (im2col, Winograd and FFT tiles)",
-    "flash_attention": "fused attention: QK, softmax and AV in one kernel, whoever wrote it (FlashAttention, xFormers, "
-    "CUTLASS, cuDNN SDPA, TensorRT MHA, SageAttention, FlashInfer, paged), with its combine and backward kernels",
-    "softmax": "softmax or log-softmax as a kernel of its own",
-    "group_norm": "group normalization, its statistics and its application",
-    "layer_norm": "layer normalization",
-    "rms_norm": "root-mean-square normalization, also fused with a residual, a rotary embedding or a cast",
-    "batch_norm": "batch normalization, and instance normalization run through it",
-    "elementwise": "one output element from the same element of each input: arithmetic, activation, fill, mask, rotary",
-    "reduce": "sum, mean, maximum, norm or arg-maximum over an axis, and prefix scans",
-    "copy": "moves or casts and computes nothing: copy, cast, concatenate, transpose, change of layout, pad",
-    "index": "reads or writes at computed places: gather, scatter, index, embedding lookup, nonzero",
-    "sort": "sort and top-k",
-    "resample": "upsampling, interpolation and grid sampling",
-    "pool": "maximum and average pooling",
-    "random": "random numbers, dropout included",
-    "quantize": "to or from a quantized type, with its scales",
-    "fft": "Fourier transform",
-    "loss": "training loss",
-    "optimizer": "optimizer step",
-    "stencil": "each grid point from its neighbours, as in a Jacobi iteration",
-    "nccl": "communication between GPUs: NCCL, and the all-reduce kernels that frameworks bring along",
-    "triton_pointwise": "Inductor pointwise kernel, several operators fused (triton_poi_)",
-    "triton_reduction": "Inductor reduction that loops over its axis (triton_red_)",
-    "triton_persistent_reduction": "Inductor reduction that holds its whole axis at once (triton_per_)",
-    "triton_template": "Inductor template whose name does not say gemm, conv or attention (triton_tem_)",
-    "other": "claimed by no rule",
+    "gemm": "Matrix-matrix, matrix-vector and dot products, and the kernels that reduce a split-K product.",
+    "conv": "Convolution, forward or backward, by any algorithm, with its helpers (im2col, Winograd and FFT tiles).",
+    "flash_attention": "Fused attention: QK, softmax and AV in one kernel of any library (FlashAttention, xFormers, "
+    "CUTLASS, cuDNN SDPA, TensorRT MHA, SageAttention, FlashInfer, paged), with its combine and backward kernels.",
+    "softmax": "Softmax or log-softmax as a separate kernel.",
+    "group_norm": "Group normalization: its statistics and their application.",
+    "layer_norm": "Layer normalization.",
+    "rms_norm": "Root-mean-square normalization, also fused with a residual, a rotary embedding or a cast.",
+    "batch_norm": "Batch normalization, and instance normalization that is computed by its kernels.",
+    "elementwise": "Each output element from the inputs' same element: arithmetic, activation, fill, mask, rotary.",
+    "reduce": "Sum, mean, maximum, norm or argmax over an axis, and prefix scans.",
+    "copy": "Movement of data without arithmetic: copy, cast, concatenate, transpose, change of layout, pad.",
+    "index": "Reads or writes at computed positions: gather, scatter, index, embedding lookup, nonzero.",
+    "sort": "Sort and top-k.",
+    "resample": "Upsampling, interpolation and grid sampling.",
+    "pool": "Maximum and average pooling.",
+    "random": "Random numbers, including dropout.",
+    "quantize": "Conversion to or from a quantized type, with its scales.",
+    "fft": "Fourier transform.",
+    "loss": "Training loss.",
+    "optimizer": "Optimizer step.",
+    "stencil": "Each grid point from its neighbours, as in a Jacobi iteration.",
+    "nccl": "Communication between GPUs: NCCL, and the all-reduce kernels of frameworks.",
+    "triton_pointwise": "Inductor pointwise kernel that fuses several operators (triton_poi_).",
+    "triton_reduction": "Inductor reduction that loops over its axis (triton_red_).",
+    "triton_persistent_reduction": "Inductor reduction that holds its whole axis at once (triton_per_).",
+    "triton_template": "Inductor template whose name has no matrix product, convolution or attention (triton_tem_).",
+    "other": "Claimed by no rule.",
 }
+"""Meaning of each operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Rule:
 
     Attributes:
         operator: a key of `OPERATORS`.
-        pattern: regular expression searched anywhere in the name, in the dialect of Polars (no look-around).
+        pattern: regular expression in the syntax of Polars (no look-around), searched anywhere in the name.
         example: a kernel name from a real trace or published profile that this rule, and no earlier one, claims.
     """
 
@@ -61,7 +62,7 @@ class Rule:
 
 
 RULES: tuple[Rule, ...] = (
-    # Inductor lists every operator it fused in the name (mm, softmax, attention ...), so its prefix decides first.
+    # Inductor lists all fused operators in the name (mm, softmax, attention ...), so its prefix must decide first.
     Rule("triton_pointwise", r"^triton_(poi|for)_", "triton_poi_fused_addmm_gelu_view_1"),
     Rule("triton_reduction", r"^triton_(red|spl)_", "triton_red_fused_add_mul_native_layer_norm_view_0"),
     Rule(
@@ -73,7 +74,7 @@ RULES: tuple[Rule, ...] = (
     Rule("conv", r"^triton_tem_.*_convolution", "triton_tem_fused__to_copy_convolution_repeat_unsqueeze_view_2"),
     Rule("gemm", r"^triton_tem_.*_(addmm|baddbmm|bmm|mm)(_|$)", "triton_tem_fused__to_copy_addmm_gelu_t_view_9"),
     Rule("triton_template", r"^triton_tem_", "triton_tem_fused_0"),
-    # Communication names its reduction and its data type, as reductions do.
+    # Names of communication kernels hold words of reductions (sum, max): they must not reach those rules.
     Rule("nccl", r"nccl", "ncclDevKernel_SendRecv(ncclDevKernelArgsStorage<(unsigned long)4096>)"),
     Rule(
         "nccl",
@@ -81,7 +82,7 @@ RULES: tuple[Rule, ...] = (
         "void (anonymous namespace)::two_shot_all_reduce_kernel_inplace<c10::BFloat16, 16, 2>(c10::BFloat16**, "
         "unsigned long, unsigned long, unsigned int**, unsigned long, unsigned long)",
     ),
-    # Fused attention is built on GEMM templates and quotes softmax, dropout and layouts: before all of those.
+    # Names of fused attention hold GEMM templates, softmax, dropout and layouts: before the rules for all of those.
     Rule(
         "flash_attention",
         r"\b(pytorch_)?flash::",
@@ -104,8 +105,8 @@ RULES: tuple[Rule, ...] = (
         "(MaskMode)0, false, true>(CUtensorMap_st, CUtensorMap_st, CUtensorMap_st, float*, float*, float*, __half*, "
         "float*, unsigned int, unsigned int, unsigned int, unsigned int, unsigned int, unsigned int, float)",
     ),
-    # Normalizations. PyTorch runs RMS norm in the layer norm kernels, told apart by their last template argument, and
-    # names a kernel of group norm and one of layer norm alike: only layer norm's has the third argument.
+    # Normalizations. PyTorch runs RMS norm in its layer norm kernels, with a last template argument of true. It has one
+    # RowwiseMomentsCUDAKernel for group norm and one for layer norm: only the latter has a third template argument.
     Rule(
         "rms_norm",
         r"(vectorized_layer_norm|LayerNormForward|RowwiseMoments|layer_norm_grad_input)\w*<[^<>]*, ?(\(bool\)1|true)>",
@@ -146,7 +147,7 @@ RULES: tuple[Rule, ...] = (
         "unsigned int, unsigned int, unsigned int, unsigned int, unsigned int, unsigned int, unsigned int, "
         "unsigned int, unsigned int, unsigned int, unsigned int)",
     ),
-    # A convolution may run as an implicit GEMM, or by a Fourier transform of cuDNN's own: before gemm and fft.
+    # A convolution may be an implicit GEMM, or use a Fourier transform of cuDNN: before gemm and fft.
     Rule(
         "conv",
         r"fprop|dgrad|wgrad",
@@ -183,7 +184,7 @@ RULES: tuple[Rule, ...] = (
         r"computeOffsetsKernel",
         "void cask_cudnn::computeOffsetsKernel<(bool)0, (bool)0>(cask_cudnn::ComputeOffsetsParams)",
     ),
-    # GEMM templates quote layouts, gathers and epilogues, so they come before copy, index and elementwise.
+    # GEMM templates name layouts, gathers and epilogues: before copy, index and elementwise.
     Rule("gemm", r"(?i)gemm", "ampere_sgemm_128x64_tn"),
     Rule("gemm", r"^nvjet_", "nvjet_tst_192x192_64x4_2x1_v_bz_coopB_bias_TNN"),
     Rule(
@@ -268,7 +269,7 @@ RULES: tuple[Rule, ...] = (
         "unsigned long, unsigned long, unsigned long, unsigned long, unsigned long, float, float)",
     ),
     Rule("pool", r"(?i)pool", "sm50_xmma_pooling_coalescedC_NHWC_kMAX_3_False_execute_kernel_trt"),
-    # Copies: the functor first (LoadWithCast and nocast in a launcher's arguments are not casts), then cat and layout.
+    # Copies by their functor first: LoadWithCast and nocast are arguments of launchers, not casts. Then cat and layout.
     Rule(
         "copy",
         r"copy_kernel|copy_device_to_device|\bCopy<",
@@ -290,7 +291,7 @@ RULES: tuple[Rule, ...] = (
         "cudnn::ops::nhwc2nchw_params_t<T3>, const T1 *, T2 *)",
     ),
     Rule("copy", r"PaddingKernel|_pad[123]d|roll_cuda|flip_kernel", "nhwcAddPaddingKernel"),
-    # TensorRT's Myelin spells the fused operators: only transpose, reshape, move, slice, concatenate and cast here.
+    # TensorRT's Myelin spells out fused operators: transpose, reshape, move, slice, concatenate and cast only here.
     Rule("copy", r"^__myl_(bb\d+_\d+_)?(Tran?|Resh?|Move?|Slic?|Conc?|Cast)+(_|$)", "__myl_TranReshMove_myl3_4"),
     Rule(
         "reduce",
@@ -314,16 +315,16 @@ RULES: tuple[Rule, ...] = (
 
 
 def classify(name: pl.Expr) -> pl.Expr:
-    """Operator class of each kernel name.
+    """Operator of each kernel name.
 
-    Every rule is tried on every name, so give it the distinct names of a trace (a few hundred), not its kernels.
+    Every rule is tried on every name: pass the distinct names of a trace, a few hundred, not its kernels.
 
     Args:
         name: demangled kernel names, String.
 
     Returns:
-        String under the name of the input expression: a key of `OPERATORS`, `other` where no rule claims the name, null
-        where the name is null.
+        A String expression under the name of the input: a key of `OPERATORS`, `other` where no rule matches, null where
+        the name is null.
     """
     claims = [pl.when(name.str.contains(rule.pattern)).then(pl.lit(rule.operator)) for rule in RULES]
     return pl.when(name.is_null()).then(name).otherwise(pl.coalesce(*claims, pl.lit("other")))

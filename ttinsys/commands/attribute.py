@@ -1,4 +1,4 @@
-"""Write the attribution table: every GPU operation, and the layer that launched it.
+"""Write the attribution table: every GPU operation with the layer that launched it.
 
 ttinsys attribute run.sqlite -o ops.parquet
 ttinsys attribute rank0.sqlite rank1.sqlite --range 'unet*' -o ops.csv

@@ -1,11 +1,12 @@
-"""Cache hit rates and DRAM traffic by role and operator, from an Nsight Compute profile and a trace of the same run.
+"""Group cache hit rates and DRAM traffic by role and operator, from an Nsight Compute profile.
 
 ttinsys cache profile.csv --trace run.sqlite
 ttinsys cache profile.ncu-rep --trace run.sqlite --plot cache.svg
 
-PROFILE is the output of `ncu --csv --page raw`, or a .ncu-rep report. The
-trace gives the roles of the layers, and its filters select operations. Without
-a trace, rows are of modules, where the profiled program was annotated.
+PROFILE is the output of `ncu --csv --page raw`, or a .ncu-rep report. A
+trace of the same program gives the roles of the layers, and filters select its
+operations. Without a trace, rows are of modules, where the profiled program was
+annotated.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Write a trace for another viewer: Perfetto, speedscope, or a flame graph.
+"""Export a trace to another viewer: Perfetto, speedscope, or a flame graph.
 
 ttinsys export run.sqlite --to perfetto -o run.perfetto.json
 ttinsys export run.sqlite --to perfetto --flows --time 1s/1.2s -o run.json
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     "to",
     type=click.Choice(EXPORTS),
     required=True,
-    help="perfetto: a timeline, JSON of trace events. speedscope: its own JSON. collapsed: a line of text per stack.",
+    help="perfetto: a timeline, as trace-event JSON. speedscope: its own JSON. collapsed: one line of text per stack.",
 )
-@click.option("--flows", is_flag=True, help="For perfetto: draw an arrow from each launch to what it launched.")
+@click.option("--flows", is_flag=True, help="For perfetto: draw an arrow from each launch to its operation.")
 @selection_options
 @file_options
 def command(
@@ -66,6 +66,4 @@ def command(
         note(f"{capture.name}: {coverage_sentence(counts, filtered=bool(selection))}")
         negative, lost = backwards(capture)
         if negative:
-            note(
-                f"{capture.name}: {negative:,} operations end before they start: here they take no time, not {lost} ns"
-            )
+            note(f"{capture.name}: {negative:,} operations end before they start: exported with 0 ns, not {lost} ns")

@@ -1,4 +1,4 @@
-"""What a trace holds: how it was captured, its devices, processes, ranges, GPU work, and how much is attributed.
+"""Describe a trace: its capture, devices, processes, ranges and GPU work, and how much is attributed.
 
 ttinsys info run.sqlite
 ttinsys info run.sqlite --format json
@@ -29,7 +29,7 @@ def command(traces: tuple[Path, ...], nsys: str | None, selection: Selection, de
     from ttinsys.render.overview import OVERVIEW_TEXTS
     from ttinsys.tables.overview import overview
 
-    # The overview itself says of a simulated trace that it is one.
+    # The overview has a note of its own on simulated traces.
     opened = each(traces, nsys, announce=False)
     overviews = [overview(trace, selection=selection) for _, trace in opened]
     emit_text(OVERVIEW_TEXTS[destination.format](overviews, destination), destination)

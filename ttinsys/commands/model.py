@@ -1,13 +1,14 @@
-"""Costs of a model by formula: lengths, FLOPs and score matrices of its attention, beside a trace if one is given.
+"""Compute the costs of a model by formula, and compare them with a trace.
 
 ttinsys model stable-diffusion --height 512 --width 512
 ttinsys model make-a-video --frames 32 --no-guidance -o costs.csv
 ttinsys model stable-diffusion --trace run.sqlite --plot costs.svg
 
-NAME is a name of annotate.models; `ttinsys taxonomy` lists them. Layers follow
-from the published configuration: neither torch nor a GPU is needed. Rows are
-of one forward of each denoiser, or of the prefill of a language model. With
---trace, sizes that are not given are those that the trace ran.
+NAME is a model of annotate; `ttinsys taxonomy` lists them. The table has the
+lengths, calls and FLOPs of one forward of each denoiser, or of the prefill of a
+language model, and the bytes of its attention scores. It follows from the
+published configuration: neither torch nor a GPU is needed. With --trace, sizes
+that are not given are those that the trace ran.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ _CONFIGURATIONS = ("full", "tiny")
 
 @click.command()
 @click.argument("name", metavar="NAME")
-@click.option("--height", type=_COUNT, help="Height of the picture in pixels; else the model's default.")
-@click.option("--width", type=_COUNT, help="Width of the picture in pixels; else the model's default.")
+@click.option("--height", type=_COUNT, help="Height of the image in pixels; else the model's default.")
+@click.option("--width", type=_COUNT, help="Width of the image in pixels; else the model's default.")
 @click.option("--frames", type=_COUNT, help="Frames of the clip; else the model's default.")
-@click.option("--batch", type=_COUNT, help="Pictures or clips at once; else 1.")
+@click.option("--batch", type=_COUNT, help="Images or clips at once; else 1.")
 @click.option("--guidance/--no-guidance", default=None, help="Double the batch for guidance; else as the model does.")
 @click.option(
     "--text-tokens", type=click.IntRange(min=0), help="Tokens of the text; else as many as the model pads to."
@@ -151,14 +152,14 @@ def _conditions(spec: Model, size: Size, request: Request, *, doubled: bool) -> 
     """The sizes that the costs are of, and how guidance counts."""
     from ttinsys.published.layers import guidance_of
 
-    picture = f"{request.width}x{request.height} pixels" if request.height else None
+    image = f"{request.width}x{request.height} pixels" if request.height else None
     frames = f"{request.frames} frames" if request.frames else None
     guidance = "doubled for guidance" if doubled else "not doubled for guidance"
     if not doubled and guidance_of(spec, size) == "forward":
         guidance = "a second forward of the same size for guidance"
     elif not doubled and guidance_of(spec, size) == "input":
         guidance = "guidance an input of the model"
-    asked = ", ".join(filter(None, [spec.title, picture, frames, f"batch {request.batch}", guidance]))
+    asked = ", ".join(filter(None, [spec.title, image, frames, f"batch {request.batch}", guidance]))
     return f"Costs of one forward: {asked}."
 
 

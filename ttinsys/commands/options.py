@@ -88,7 +88,7 @@ def selection_options(command: Command) -> Command:
 
 
 def output_options(command: Command, formats: Sequence[str] = FORMATS) -> Command:
-    """Format and file, given to the command as one `destination`."""
+    """`--format`, `-o`, `--force` and `--rows`, which the command receives as one `destination`."""
 
     @wraps(command)
     def wrapped(*args: Any, format: str | None, output: Path | None, force: bool, rows: int, **kwargs: Any) -> Any:
@@ -99,20 +99,20 @@ def output_options(command: Command, formats: Sequence[str] = FORMATS) -> Comman
 
     return _decorated(
         wrapped,
-        click.option("--format", type=click.Choice(formats), help="Default: by the suffix of -o, else a table."),
+        click.option("--format", type=click.Choice(formats), help="Default: by the suffix of -o, else the first."),
         *_FILE,
         click.option(
             "--rows",
             type=click.IntRange(min=0),
             default=50,
             show_default=True,
-            help="Rows of a table; 0 is all. Other formats hold all.",
+            help="Rows of a table; 0 shows all. Other formats hold all rows.",
         ),
     )
 
 
 def file_options(command: Command) -> Command:
-    """File, given to the command as one `destination`, for what has a form of its own."""
+    """`-o` and `--force`, which the command receives as one `destination`, for formats that no suffix names."""
 
     @wraps(command)
     def wrapped(*args: Any, output: Path | None, force: bool, **kwargs: Any) -> Any:
@@ -125,14 +125,18 @@ def file_options(command: Command) -> Command:
 
 _FILE = (
     click.option(
-        "-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Write here, not to standard output."
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Write to FILE instead of standard output.",
     ),
     click.option("--force", is_flag=True, help="Replace FILE if it exists."),
 )
 
 
 def plot_option(command: Command) -> Command:
-    """`--plot FILE`, given to the command as the destination `plot`, or None; `output_options` go around it."""
+    """`--plot FILE`, which the command receives as the destination `plot`, or None; `output_options` wrap it."""
 
     @wraps(command)
     def wrapped(*args: Any, plot: Path | None, destination: Destination, **kwargs: Any) -> Any:
@@ -151,12 +155,12 @@ def plot_option(command: Command) -> Command:
         "--plot",
         metavar="FILE",
         type=click.Path(path_type=Path),
-        help=f"Draw it, too: {', '.join(PICTURES)} by the suffix; HTML is interactive and needs no network.",
+        help=f"Also draw a figure: {', '.join(PICTURES)} by the suffix; HTML is interactive and needs no network.",
     )(wrapped)
 
 
 def check(destination: Destination) -> None:
-    """Turn what is wrong with a destination into a usage error, before any work is done."""
+    """Raise a usage error for a destination that cannot be written, before any work is done."""
     try:
         destination.check()
     except OutputError as error:

@@ -1,4 +1,4 @@
-"""What models are made of: architecture, parameters by component, levels of attention, channels and widths.
+"""List what models are made of: architecture, parameters, levels of attention, channels and widths.
 
 ttinsys taxonomy muse imagen
 ttinsys taxonomy stable-diffusion imagen --plot parameters.svg

@@ -1,9 +1,9 @@
-"""Two traces side by side: time by key before and after, and how much of a difference is noise.
+"""Alignment of traces: GPU time by key before and after, and the noise band of each difference.
 
     pairs = against_first(["eager", "flash"])
     compared(ops, pairs, by=("role",)).collect()
 
-`ops` is `OPS` of several traces, stacked. What may not be compared at all, `ttinsys.comparison.fairness` says.
+`ops` is `OPS` of several traces, stacked. `ttinsys.comparison.fairness` tells which of them are comparable.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ttinsys.comparison.noise import noise
 from ttinsys.measures.dimensions import REASON, component, role
 
 TOTAL, ALL = "total", "(all)"
-"""`by` and `key` of the row that holds the whole trace."""
+"""Values of `by` and `key` in the row of the whole trace."""
 
 _PLACE = pl.coalesce("path", REASON)
 _ANNOTATED = pl.col("module").is_not_null().any().over("trace").all()
@@ -30,37 +30,37 @@ KEYS = {
     "operator": pl.col("operator"),
     "kernel": pl.col("kernel").fill_null("(unnamed)"),
 }
-"""What operations of two traces may be aligned by. A layer is an annotated module; where one of the traces has no
-annotation it is the stack of ranges, whatever it is named in the program."""
+"""Keys that operations of two traces are aligned by. A layer is an annotated module; if one of the traces has no
+annotation, it is the stack of ranges instead."""
 
 PER = ("trace", "step")
-"""What times are of: the whole trace, or the mean step, without what runs outside steps."""
+"""Units of time: the whole trace, or the mean step, without time outside steps."""
 
 
 def traces_of(frame: pl.LazyFrame) -> list[str]:
-    """Names of the traces of a stacked table, in their order."""
+    """Names of the traces of a stacked table, in their order: the categories of its Enum column `trace`."""
     dtype = frame.collect_schema()["trace"]
     return dtype.categories.to_list() if isinstance(dtype, pl.Enum) else []
 
 
 def against_first(traces: Sequence[str]) -> dict[str, str]:
-    """The baseline of each trace but the first: the first."""
+    """Pairs that compare each further trace with the first one: the baseline by the name of the trace."""
     return dict.fromkeys(traces[1:], traces[0]) if traces else {}
 
 
 def two_by_two(traces: Sequence[str]) -> dict[str, str]:
-    """The baseline of every second trace: the one before it.
+    """Pairs that compare every second trace with the one before it: the baseline by the name of the trace.
 
     Raises:
-        TraceError: one is left over.
+        TraceError: the number of traces is odd.
     """
     if len(traces) % 2:
-        raise TraceError(f"--pairs compares the traces two by two, and {len(traces)} are named: add or drop one")
+        raise TraceError(f"--pairs compares the traces two by two, and {len(traces)} are given: add or drop one")
     return dict(zip(traces[1::2], traces[::2], strict=True))
 
 
 def paired(pairs: Mapping[str, str], traces: Sequence[str]) -> pl.LazyFrame:
-    """`trace` and its `baseline`, as the Enum of the stacked tables."""
+    """The pairs as a frame of `trace` and `baseline`, of the same Enum as in the stacked tables."""
     names = pl.Enum(traces)
     return pl.LazyFrame({"trace": [*pairs], "baseline": [*pairs.values()]}, schema={"trace": names, "baseline": names})
 
@@ -73,36 +73,39 @@ def compared(
     per: str = "trace",
     confidence: float = 0.95,
 ) -> pl.LazyFrame:
-    """GPU time of each trace beside its baseline's, by each of `by` and as a whole.
+    """GPU time of each trace beside that of its baseline, as a whole and by each of `by`.
 
     Args:
         ops: `OPS` of several traces.
-        pairs: the baseline of each trace that is compared.
+        pairs: the baseline of each compared trace.
         by: some of `KEYS`.
         per: one of `PER`.
-        confidence: of the noise: how often differences of two runs of the same thing stay below it.
+        confidence: confidence level of the noise band: the probability that the difference of two runs of the same
+            program stays within it.
 
     Returns:
         `trace`, `baseline`, `by`, `key`, `role`, `operator`, `before_ns`, `after_ns`, `before_ops`, `after_ops` and
-        `noise_ns` (see `noise`). A whole (`by` is `TOTAL`) is there for each trace, and each `by` adds up to it; the
-        means of `per="step"` do so but for their rounding to the nanosecond.
+        `noise_ns` (see `noise`). Every trace has a row for the whole (`by` is `TOTAL`), and the rows of each `by` add
+        up to it, for `per="step"` up to the rounding of means to the nanosecond.
     """
     traces = traces_of(ops)
     inside = ops.filter(pl.col("step_id").is_not_null())
-    divided = inside if per == "step" else ops
-    sums = [_by_step(divided, name, key) for name, key in ((TOTAL, pl.lit(ALL)), *((name, KEYS[name]) for name in by))]
-    whole = pl.LazyFrame({"trace": traces}, schema={"trace": pl.Enum(traces)}).select(
+    timed = inside if per == "step" else ops
+    sums = [_by_step(timed, name, key) for name, key in ((TOTAL, pl.lit(ALL)), *((name, KEYS[name]) for name in by))]
+    # A trace without operations still has a row for the whole, of 0 ns.
+    wholes = pl.LazyFrame({"trace": traces}, schema={"trace": pl.Enum(traces)}).select(
         "trace", pl.lit(TOTAL).alias("by"), pl.lit(ALL).alias("key")
     )
-    here = ["trace", "by", "key"]
-    spread = _statistics(pl.concat(sums), _steps(inside), per)
-    spread = pl.concat([spread, whole.join(spread, on=here, how="anti")], how="diagonal").with_columns(
+    keys = ["trace", "by", "key"]
+    times = _statistics(pl.concat(sums), _steps(inside), per)
+    times = pl.concat([times, wholes.join(times, on=keys, how="anti")], how="diagonal").with_columns(
         pl.col("ns", "ops").fill_null(0)
     )
-    named = paired(pairs, traces)
-    before = named.join(spread.rename({"trace": "baseline"}), on="baseline")
+    pair_names = paired(pairs, traces)
+    before = pair_names.join(times.rename({"trace": "baseline"}), on="baseline")
+    # A full join: a key may be in one of the two traces only.
     return before.join(
-        named.join(spread, on="trace"), on=[*here, "baseline"], how="full", coalesce=True, suffix="_after"
+        pair_names.join(times, on="trace"), on=[*keys, "baseline"], how="full", coalesce=True, suffix="_after"
     ).select(
         "trace",
         "baseline",
@@ -118,25 +121,29 @@ def compared(
 
 
 def _by_step(ops: pl.LazyFrame, name: str, key: pl.Expr) -> pl.LazyFrame:
-    """Time of each key in each step, and outside steps."""
-    told = {"role": name in ("layer", "path"), "operator": name == "kernel"}
+    """Time of each key in each step, and outside steps (a null step)."""
+    # Whether a key determines the column: a layer has one role, a kernel name one operator.
+    determined = {"role": name in ("layer", "path"), "operator": name == "kernel"}
     return (
-        ops.select("trace", "step_id", "duration_ns", key.alias("key"), *(c for c, said in told.items() if said))
+        ops.select(
+            "trace", "step_id", "duration_ns", key.alias("key"), *(c for c, known in determined.items() if known)
+        )
         .group_by("trace", "key", "step_id")
         .agg(
             pl.col("duration_ns").sum().alias("ns"),
             pl.len().alias("ops"),
-            *((pl.col(c).min() if said else pl.lit(None, pl.String)).alias(c) for c, said in told.items()),
+            *((pl.col(c).min() if known else pl.lit(None, pl.String)).alias(c) for c, known in determined.items()),
         )
         .select("trace", pl.lit(name).alias("by"), "key", "step_id", "ns", "ops", "role", "operator")
     )
 
 
 def _steps(inside: pl.LazyFrame) -> pl.LazyFrame:
-    """The steps of each trace: how many there are, and how many are like each.
+    """The steps of each trace, with the number of steps that are alike (`alike`) and of all steps (`steps`).
 
-    Steps are alike that are of one phase and launch as many operations. Prefill and decode, or the networks of a
-    cascade, differ by what they do: that is no noise. The scheduler does not count: its first steps differ.
+    Steps are alike if they have the same phase and launch the same number of operations. Prefill and decode steps, or
+    steps of the networks of a cascade, do different work: their difference is not noise. Operations of the scheduler
+    do not count, as its first steps launch other numbers of them.
     """
     launched = (pl.col("component") != "scheduler").fill_null(value=True).sum()
     return (
@@ -147,26 +154,32 @@ def _steps(inside: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _statistics(sums: pl.LazyFrame, steps: pl.LazyFrame, per: str) -> pl.LazyFrame:
-    """Of each key of a trace: its time, and the variance of that time as the variance of like steps gives it."""
-    here = ["trace", "by", "key"]
-    told = sums.join(steps, on=["trace", "step_id"], how="left")
+    """Time of each key of a trace, and the variance of that time, estimated from steps that are alike.
+
+    Of each kind of steps, s**2 is the sample variance of the n times, and n * s**2 that of their sum. `variance` adds
+    these up over the kinds, and `weight` adds up (n * s**2)**2 / (n - 1), for the degrees of freedom in `noise`.
+    """
+    keys = ["trace", "by", "key"]
+    by_step = sums.join(steps, on=["trace", "step_id"], how="left")
     alike = pl.col("alike").first().cast(pl.Float64)
     mean = pl.col("ns").sum() / alike
-    # A step without the key is a step that took 0 ns for it.
+    # A step without a row for the key spent 0 ns on it, which adds (0 - mean)**2.
     squares = ((pl.col("ns") - mean) ** 2).sum() + (alike - pl.len()) * mean**2
     repeated = (
-        told.filter(pl.col("alike") > 1)
-        .group_by(*here, "kind")
+        by_step.filter(pl.col("alike") > 1)
+        .group_by(*keys, "kind")
         .agg((squares / (alike - 1) * alike).alias("variance"), (alike - 1).alias("freedom"))
-        .group_by(here)
+        .group_by(keys)
         .agg(pl.col("variance").sum(), (pl.col("variance") ** 2 / pl.col("freedom")).sum().alias("weight"))
     )
-    timed = told.group_by(here).agg(pl.col("ns", "ops").sum(), pl.col("role", "operator").min(), pl.col("steps").max())
-    found = timed.join(repeated, on=here, how="left")
+    timed = by_step.group_by(keys).agg(
+        pl.col("ns", "ops").sum(), pl.col("role", "operator").min(), pl.col("steps").max()
+    )
+    times = timed.join(repeated, on=keys, how="left")
     if per == "trace":
-        return found
+        return times
     steps_taken = pl.col("steps").cast(pl.Float64)
-    return found.with_columns(
+    return times.with_columns(
         (pl.col("ns") / steps_taken).round().cast(pl.Int64),
         pl.col("variance") / steps_taken**2,
         pl.col("weight") / steps_taken**4,

@@ -247,8 +247,8 @@ def _reasons_by_parts(before: Facts, after: Facts, steps: tuple[int, int], kind:
 
 def _share(facts: Facts, kind: str, part: str) -> float:
     """Share of a trace's GPU time that a part has."""
-    whole = _number(facts, "ns")
-    return _number(facts, f"{kind}_ns", part) / whole if whole else 0
+    total_ns = _number(facts, "ns")
+    return _number(facts, f"{kind}_ns", part) / total_ns if total_ns else 0
 
 
 def _number(facts: Facts, fact: str, part: str = "") -> int:

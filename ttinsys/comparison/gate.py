@@ -1,4 +1,4 @@
-"""Gates: how much slower a trace may be than its baseline, and limits from a file.
+"""Gates: the slowdown that is allowed against the baseline, and a budget of limits in a TOML file.
 
 [total]
 sum = "120 ms"
@@ -6,7 +6,8 @@ slowdown = "3%"
 [role.spatial_attention]
 sum = "30 ms"
 
-Both read the table of `ttinsys diff`. What was not measured never passes.
+Both judge the table of `ttinsys diff`. A limit fails where its time was not measured, so that a missing part of the
+trace cannot pass.
 """
 
 from __future__ import annotations
@@ -23,15 +24,17 @@ import polars as pl
 from ttinsys.comparison.alignment import ALL, KEYS, TOTAL
 
 LIMITS = {
-    "sum": "GPU time of the trace, as `30 ms`",
-    "step": "GPU time of the mean step, as `9 ms`",
-    "slowdown": "what is lost against the baseline, as `3%`",
+    "sum": "30 ms",
+    "step": "9 ms",
+    "slowdown": "3%",
 }
-"""What a budget may limit."""
+"""Kinds of limits, each with an example of its value: GPU time of the trace, GPU time of its mean step, and the
+increase of GPU time relative to the baseline."""
 
 LISTED = 0.01
-"""Share of the time of either trace from which on a row by itself can fail `--fail-over`."""
+"""Rows with a smaller share of the time of both traces cannot fail `--fail-over` by themselves."""
 
+# ns by the unit of a limit.
 _UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
 
 
@@ -44,10 +47,10 @@ class Limit:
     """One limit.
 
     Args:
-        by: what the row is a value of, or `total`.
-        key: the row.
+        by: the key that rows are aligned by, one of `ttinsys.comparison.alignment.KEYS`, or `total`.
+        key: the row, a value of that key.
         kind: one of `LIMITS`.
-        most: ns, or a ratio for `slowdown`.
+        most: the greatest value allowed: ns, or a ratio for `slowdown`.
     """
 
     by: str
@@ -56,39 +59,45 @@ class Limit:
     most: float
 
     def __str__(self) -> str:
-        return "the whole" if self.by == TOTAL else f"{self.by} {self.key}"
+        return TOTAL if self.by == TOTAL else f"{self.by} {self.key}"
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The limits of a file, in its order."""
+    """The limits of a file.
+
+    Args:
+        path: path of the file, for messages.
+        limits: its limits, in the order of the file.
+    """
 
     path: str
     limits: tuple[Limit, ...]
 
 
 def read_budget(path: str | Path) -> Budget:
-    """The budget in a TOML file.
+    """Read the budget in a TOML file.
 
     Raises:
-        BudgetError: it cannot be read, or has a table, key or value that means nothing.
+        BudgetError: the file cannot be read, or has an unknown table or key, or a value that is not a limit.
     """
     try:
-        said = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
         raise BudgetError(f"{path}: {reason}: name a TOML file with limits") from error
     except tomllib.TOMLDecodeError as error:
         raise BudgetError(f"{path}: not TOML: {' '.join(str(error).split())}") from error
-    limits = [limit for name, table in said.items() for limit in _limits(path, name, table)]
+    limits = [limit for name, table in tables.items() for limit in _limits(path, name, table)]
     if not limits:
-        raise BudgetError(f'{path}: no limit: give at least one, as [total] with slowdown = "3%"')
+        raise BudgetError(f'{path}: no limit: give at least one, such as [total] with slowdown = "3%"')
     return Budget(str(path), tuple(limits))
 
 
 def _limits(path: str | Path, name: str, table: Any) -> Iterator[Limit]:
+    """The limits of one top-level table, checked."""
     if name not in (TOTAL, *KEYS):
-        raise BudgetError(f"{path}: {name}: not known: give {', '.join([TOTAL, *KEYS])}")
+        raise BudgetError(f"{path}: {name}: unknown: give {', '.join([TOTAL, *KEYS])}")
     rows = {ALL: table} if name == TOTAL else table
     if not isinstance(rows, dict):
         raise BudgetError(f"{path}: {name}: not a table: give [{name}.NAME]")
@@ -97,14 +106,16 @@ def _limits(path: str | Path, name: str, table: Any) -> Iterator[Limit]:
         if not isinstance(limits, dict) or not limits:
             raise BudgetError(f"{path}: {where}: no limit: give [{where}] with {', '.join(LIMITS)}")
         for kind, value in limits.items():
+            # TOML reads [layer.unet.conv] as a table `conv` in `unet`.
             if isinstance(value, dict):
                 raise BudgetError(f'{path}: {where}.{kind}: quote names with dots, as [{name}."{key}.{kind}"]')
             if kind not in LIMITS:
-                raise BudgetError(f"{path}: {where}.{kind}: not known: give {', '.join(LIMITS)}")
+                raise BudgetError(f"{path}: {where}.{kind}: unknown: give {', '.join(LIMITS)}")
             most = parse_ratio(value) if kind == "slowdown" else _time(value)
             if most is None:
+                expected = "a ratio" if kind == "slowdown" else "a time"
                 raise BudgetError(
-                    f"{path}: {where}.{kind}: {value!r} is not {LIMITS[kind].partition(' as ')[2]} or the like"
+                    f"{path}: {where}.{kind}: {value!r} is not {expected}: give {LIMITS[kind]} or the like"
                 )
             yield Limit(name, key, kind, most)
 
@@ -152,7 +163,7 @@ def parse_confidence(value: object) -> float:
 
 
 def parse_budget(value: str | Path | Budget) -> Budget:
-    """A budget: the one in a TOML file, or one that is read already.
+    """A budget, from the path of a TOML file or as it is.
 
     Raises:
         BudgetError: a ValueError; the file cannot be read, or is not a budget.
@@ -161,73 +172,73 @@ def parse_budget(value: str | Path | Budget) -> Budget:
 
 
 def _time(text: object) -> float | None:
+    """`30 ms` as ns; None where the text is not a number with a unit."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(ns|us|ms|s)\s*", str(text))
     return float(match[1]) * _UNITS[match[2]] if match else None
 
 
 def slower(result: pl.DataFrame, allowed: float) -> list[str]:
-    """Sentences on what is slower than allowed, and by more than the noise.
+    """One sentence for each row that is slower than allowed, and by more than its noise band.
 
     Args:
         result: `DIFF`.
-        allowed: as a ratio of the baseline's time.
+        allowed: slowdown that is allowed, as a ratio of the baseline's time.
     """
-    whole = pl.col("before_ns", "after_ns").filter(pl.col("by") == TOTAL).first().over("trace")
-    least = result.select(pl.col("before_ns", "after_ns") >= LISTED * whole).select(pl.any_horizontal(pl.all()))
-    rows = result.filter((pl.col("by") == TOTAL) | least.to_series())
+    wholes = pl.col("before_ns", "after_ns").filter(pl.col("by") == TOTAL).first().over("trace")
+    large = result.select(pl.col("before_ns", "after_ns") >= LISTED * wholes).select(pl.any_horizontal(pl.all()))
+    rows = result.filter((pl.col("by") == TOTAL) | large.to_series())
     return [
-        f"{row['trace']}: {'GPU time' if row['by'] == TOTAL else row['by'] + ' ' + row['key']} is {what}"
+        f"{row['trace']}: {'GPU time' if row['by'] == TOTAL else row['by'] + ' ' + row['key']} is {excess}"
         for row in rows.iter_rows(named=True)
-        # A new kernel replaces others: the whole tells what came of it.
-        if (row["by"] == TOTAL or row["change"] != "new") and (what := _slower(row, allowed))
+        # A new kernel usually replaces another one, so only the total tells whether the trace got slower.
+        if (row["by"] == TOTAL or row["change"] != "new") and (excess := _excess(row, allowed))
     ]
 
 
-def _slower(row: dict[str, Any], allowed: float) -> str | None:
-    """What is wrong with a row that is slower than allowed, and by more than the noise; None where it is not."""
+def _excess(row: dict[str, Any], allowed: float) -> str | None:
+    """By how much a row is slower, where that is more than allowed and more than its noise band; else None."""
     before, delta = row["before_ns"], row["delta_ns"]
+    # An unknown noise band excuses no slowdown.
     if delta <= (row["noise_ns"] or 0) or delta <= allowed * before:
         return None
-    by_how_much = f"by {100 * delta / before:.1f}%" if before else "than nothing"
-    return (
-        f"slower {by_how_much} ({_time_of(before)} to {_time_of(row['after_ns'])}), and {100 * allowed:g}% is allowed"
-    )
+    slower_by = f"slower by {100 * delta / before:.1f}%" if before else "slower"
+    return f"{slower_by} ({_time_of(before)} to {_time_of(row['after_ns'])}), {100 * allowed:g}% is allowed"
 
 
 def exceeded(result: pl.DataFrame, budget: Budget) -> list[str]:
-    """Sentences on limits that are exceeded, or that nothing was measured for.
+    """One sentence for each limit that is exceeded, or whose time was not measured.
 
     Args:
         result: `DIFF`.
         budget: the limits.
     """
     rows = {(row["trace"], row["by"], row["key"]): row for row in result.iter_rows(named=True)}
-    listed = {TOTAL, *result["by"].drop_nulls()}
-    found = []
+    compared_by = {TOTAL, *result["by"].drop_nulls()}
+    sentences = []
     for trace in result["trace"].unique(maintain_order=True):
         for limit in budget.limits:
-            what = _exceeds(limit, rows.get((trace, limit.by, limit.key)), listed)
-            if what:
-                found.append(f"{trace}: {budget.path}: {limit}: {what}")
-    return found
+            failure = _failure(limit, rows.get((trace, limit.by, limit.key)), compared_by)
+            if failure:
+                sentences.append(f"{trace}: {budget.path}: {limit}: {failure}")
+    return sentences
 
 
-def _exceeds(limit: Limit, row: dict[str, Any] | None, listed: set[str]) -> str | None:
-    """What is wrong by a limit; None where it is kept."""
-    if limit.by not in listed:
-        return f"not looked at: give --by {limit.by}"
+def _failure(limit: Limit, row: dict[str, Any] | None, compared_by: set[str]) -> str | None:
+    """Why a row fails its limit; None where it keeps it."""
+    if limit.by not in compared_by:
+        return f"not compared: give --by {limit.by}"
     if row is None or not row["after_ops"]:
-        return "nothing was measured"
+        return "no GPU operation was measured"
     if limit.kind == "slowdown":
-        return _slower(row, limit.most) if row["before_ops"] else "not in the baseline, so its slowdown is not known"
+        return _excess(row, limit.most) if row["before_ops"] else "not in the baseline, so its slowdown is unknown"
     if limit.kind != (row["per"] or "sum"):
         return f"{limit.kind} was not measured: give --per {'step' if limit.kind == 'step' else 'trace'}"
     if row["after_ns"] > limit.most:
-        return f"{limit.kind} {_time_of(row['after_ns'])}, and {_time_of(limit.most)} is allowed"
+        return f"{limit.kind} is {_time_of(row['after_ns'])}, {_time_of(limit.most)} is allowed"
     return None
 
 
 def _time_of(ns: float) -> str:
-    """A time for people, in the unit that suits it."""
+    """A time as text, in us below 1 ms and in ms above."""
     name, factor = ("us", 10**3) if ns < 10**6 else ("ms", 10**6)
     return f"{ns / factor:,.3f} {name}"

@@ -1,10 +1,11 @@
-"""Traces in the formats of other viewers: Perfetto, speedscope, and flame graphs.
+"""Exports of traces to other viewers: Perfetto, speedscope, and flame graphs.
 
     capture = captured("run.sqlite", ttinsys.load("run.sqlite"), collapsed.COLUMNS)
     with open("run.txt", "wb") as file:
         collapsed.writer([capture])(file)
 
-Each module has a `writer`, which does the work and returns what writes the file, and `COLUMNS`, what it needs of `OPS`.
+Each module is one format. It defines `COLUMNS`, the columns of `OPS` that it needs, and `writer`, which computes all
+rows and returns a function that writes them: so nothing is written where the computation fails.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ if TYPE_CHECKING:
     from parsers import Trace
 
 EXPORTS = ("perfetto", "speedscope", "collapsed")
-"""Formats, each the module of its name."""
+"""Names of the formats, each the name of its module."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """A trace, attributed.
+    """A trace with its attributed operations and its ranges.
 
     Args:
-        name: what to call it.
+        name: name of the trace in the export.
         trace: the trace, filtered or not.
-        ops: columns of `OPS`.
-        ranges: columns of `RANGES`.
-        simulated: the sentence that says so where no machine ran it.
+        ops: some columns of `OPS`.
+        ranges: some columns of `RANGES`.
+        simulated: the sentence that says so where the trace is simulated; else None.
     """
 
     name: str
@@ -42,13 +43,14 @@ class Capture:
 
 
 def captured(name: str, trace: Trace, columns: Sequence[str]) -> Capture:
-    """Attribute a trace.
+    """Attribute a trace for an export.
 
     Args:
-        name: what to call it.
+        name: name of the trace in the export.
         trace: an opened trace, filtered or not.
-        columns: of `OPS`, the ones to have; those that say how an operation was attributed come with them.
+        columns: columns of `OPS` to collect; those that tell how an operation was attributed are added.
     """
+    # Imported here, so that the command line reads EXPORTS without loading polars.
     import polars as pl
 
     from ttinsys.attribution.attribute import attribute
@@ -56,11 +58,11 @@ def captured(name: str, trace: Trace, columns: Sequence[str]) -> Capture:
     from ttinsys.tables.overview import simulated
 
     wanted = dict.fromkeys([*columns, "duration_ns", "range_id", "attributed_by"])
-    # One after the other: the nesting of ranges is most of the work of both, and needs most of the memory.
+    # Collected one after the other: each nests all ranges, which needs most of the memory.
     ops = attribute(trace).select(wanted.keys()).collect()
     nested = ranges(trace).select(_OF_RANGES).collect()
-    said = simulated(dict(trace.export_info.drop_nulls().collect().iter_rows()))
-    return Capture(name, trace, ops, nested.with_columns(pl.col("name").fill_null("(unnamed)")), said)
+    sentence = simulated(dict(trace.export_info.drop_nulls().collect().iter_rows()))
+    return Capture(name, trace, ops, nested.with_columns(pl.col("name").fill_null("(unnamed)")), sentence)
 
 
 _OF_RANGES = ("index", "range_id", "kind", "global_tid", "domain", "name", "start_ns", "end_ns", "parent", "depth",
@@ -68,10 +70,10 @@ _OF_RANGES = ("index", "range_id", "kind", "global_tid", "domain", "name", "star
 
 
 def frames(ranges: pl.DataFrame) -> pl.Series:
-    """The last part of each range's path: what it is called within the range around it.
+    """Name of each range within its parent: the last part of its path.
 
     Args:
-        ranges: `RANGES`.
+        ranges: `index`, `parent` and `path` of `RANGES`.
     """
     import polars as pl
 
@@ -83,10 +85,10 @@ def frames(ranges: pl.DataFrame) -> pl.Series:
 
 
 def brief_kernels(ops: pl.DataFrame) -> pl.Series:
-    """Names of operations without what says nothing.
+    """Kernel names without words that distinguish none, such as `void` and `at::native::`.
 
     Args:
-        ops: `OPS`.
+        ops: `kernel` of `OPS`.
     """
     import polars as pl
 
@@ -97,17 +99,18 @@ def brief_kernels(ops: pl.DataFrame) -> pl.Series:
 
 
 def stacks(capture: Capture, spelled: Callable[[pl.Series], pl.Series], separator: str) -> pl.DataFrame:
-    """GPU time by stack: the ranges around the launch, outermost first, and the operation.
+    """GPU time by stack: the ranges around the launch, outermost first, and then the kernel name.
 
-    An operation that ends before it starts weighs nothing: no viewer can draw less.
+    An operation that ends before it starts counts as 0 ns: viewers refuse negative weights.
 
     Args:
-        capture: with `kernel` of `OPS`.
-        spelled: what writes names of frames.
-        separator: what stands between frames.
+        capture: a trace with `kernel` of `OPS`.
+        spelled: function from the names of frames to how the format writes them.
+        separator: text between frames.
 
     Returns:
-        `stack` and `sum_ns`, in the order in which the ranges were opened. What has no range is under `(reason)`, last.
+        `stack` and `sum_ns`, in the order in which ranges opened. Operations without a range come last, under a frame
+        `(reason)`.
     """
     import polars as pl
 
@@ -134,7 +137,7 @@ def stacks(capture: Capture, spelled: Callable[[pl.Series], pl.Series], separato
 
 
 def backwards(capture: Capture) -> tuple[int, int]:
-    """Operations that end before they start: how many, and their durations added up, in ns."""
+    """Number of operations that end before they start, and the sum of their durations in ns."""
     negative = capture.ops["duration_ns"].filter(capture.ops["duration_ns"] < 0)
     return negative.len(), int(negative.sum())
 

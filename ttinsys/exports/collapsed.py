@@ -1,6 +1,6 @@
-"""Collapsed stacks, a line each: frames joined by semicolons, a space, and nanoseconds of GPU time.
+"""Collapsed stacks: one line per stack, with frames joined by semicolons, a space, and GPU time in ns.
 
-Brendan Gregg's format (github.com/brendangregg/FlameGraph), which flamegraph.pl, inferno and speedscope read.
+This is Brendan Gregg's format (github.com/brendangregg/FlameGraph), which flamegraph.pl, inferno and speedscope read.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ COLUMNS = ("kernel",)
 
 
 def writer(captures: Sequence[Capture]) -> Callable[[IO[bytes]], None]:
-    """Collapse captures.
+    """Collapsed stacks of captures.
 
     Args:
-        captures: of several, each stack begins with the name of its own.
+        captures: captures with `COLUMNS`; if there are several, each stack begins with the name of its capture.
 
     Returns:
-        What writes the file; the numbers in it add up to the time of all operations.
+        A function that writes the file. The numbers in it add up to the time of all operations.
     """
     parts = []
     for capture in captures:
-        found = stacks(capture, _spelled, ";")
+        frame = stacks(capture, _spelled, ";")
         if len(captures) > 1:
-            found = found.with_columns(pl.format("{};{}", pl.lit(_clean(capture.name)), "stack").alias("stack"))
-        parts.append(found)
+            frame = frame.with_columns(pl.format("{};{}", pl.lit(_clean(capture.name)), "stack").alias("stack"))
+        parts.append(frame)
     lines = pl.concat(parts).select(pl.format("{} {}\n", "stack", "sum_ns").alias("line"))["line"]
 
     def write(file: IO[bytes]) -> None:
@@ -44,5 +44,5 @@ def _spelled(names: pl.Series) -> pl.Series:
 
 
 def _clean(name: str) -> str:
-    """A name that can stand between semicolons, on one line."""
+    """A name without semicolons and line breaks, which delimit frames and stacks."""
     return printable(name).replace(";", ":").strip() or "(unnamed)"

@@ -1,4 +1,4 @@
-"""Rows for intervals that a viewer can only draw where none crosses another.
+"""Lanes: how to draw intervals that overlap in a viewer whose rows can only hold nested slices.
 
 Perfetto drops a complete event that begins inside another of its row and ends outside it (google/perfetto#4280).
 """
@@ -11,18 +11,18 @@ from ttinsys.attribution.nesting import FOREVER, extended, nest
 
 
 def lanes(intervals: pl.DataFrame) -> pl.Series:
-    """Deal intervals out to lanes, so that no two of a lane overlap; one that overlaps nothing is in lane 0.
+    """Assign intervals to lanes, so that no two intervals of a lane overlap; one that overlaps nothing is in lane 0.
 
-    Where some overlap, as many lanes are used as overlap at once, in turn: the i-th to begin takes the lane of the
-    interval that was the (i - lanes)-th to end, which by then it has.
+    A cluster of overlapping intervals uses as many lanes as intervals overlap at once, which is the minimum. The i-th
+    interval to begin takes the lane of the (i - lanes)-th to end, which has ended by then.
 
     Args:
-        intervals: `row`, which keeps apart what is not on one row, `start_ns` and `end_ns`, sorted by the first two.
+        intervals: `row` (intervals of different rows do not overlap), `start_ns` and `end_ns`, sorted by the first two.
 
     Returns:
         The lane of each (UInt32), in the same order.
     """
-    # What takes no time still takes room.
+    # An interval without duration still needs room to be drawn.
     placed = intervals.select("row", "start_ns", pl.max_horizontal("end_ns", pl.col("start_ns") + 1).alias("end_ns"))
     reached = pl.col("end_ns").cum_max().shift(1).over("row")
     begins = placed.select((pl.col("start_ns") >= reached).fill_null(value=True).alias("begins"))["begins"]
@@ -35,14 +35,14 @@ def lanes(intervals: pl.DataFrame) -> pl.Series:
 
 
 def _dealt(crowded: pl.DataFrame) -> pl.Series:
-    """Lanes within clusters of intervals that overlap."""
+    """Lanes of the intervals in clusters."""
     crowded = crowded.with_row_index("at").with_columns(
         pl.int_range(pl.len(), dtype=pl.Int64).over("cluster").alias("begun"),
         pl.col("at").first().over("cluster").alias("first"),
     )
     ends = crowded.select("cluster", pl.col("end_ns").alias("moment"), pl.lit(None, pl.UInt32).alias("at"))
     starts = crowded.select("cluster", pl.col("start_ns").alias("moment"), "at")
-    # At one moment, ends come before starts: their key is the null.
+    # Of one moment, ends sort before starts, as only ends have a null `at`.
     ended = (
         pl.concat([ends, starts])
         .sort("cluster", "moment", "at", nulls_last=False)
@@ -54,26 +54,27 @@ def _dealt(crowded: pl.DataFrame) -> pl.Series:
         (pl.col("begun") + 1 - pl.col("ended")).max().over("cluster").alias("lanes")
     )
     by_end = crowded.sort("cluster", "end_ns", "at")["at"]
-    # Its place among the ends, and so what was there before; those that begin first have none, and are their own.
-    place = crowded.select(
+    # Row of the interval whose lane each takes over; the first intervals of a cluster open lanes, and take their own.
+    predecessor = crowded.select(
         pl.when(pl.col("begun") >= pl.col("lanes")).then(pl.col("first") + pl.col("begun") - pl.col("lanes"))
     ).to_series()
-    before = by_end.gather(place).zip_with(place.is_not_null(), crowded["at"])
+    before = by_end.gather(predecessor).zip_with(predecessor.is_not_null(), crowded["at"])
+    # Follow the lanes back to the interval that opened each, in jumps that double.
     while not (further := before.gather(before)).equals(before):
         before = further
     return crowded["begun"].gather(before).cast(pl.UInt32)
 
 
 def nesting(intervals: pl.DataFrame, rounds: int = 8) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Part intervals into those that nest and those that cross one of them.
+    """Split intervals into those that nest on their thread and those that cross one of them.
 
     Args:
-        intervals: `global_tid`, `start_ns`, `end_ns`, `row_id` and anything else.
-        rounds: how often to look again once what crossed is gone; what still crosses then does not count as nesting,
-            nor does anything else on its thread.
+        intervals: `global_tid`, `start_ns`, `end_ns`, `row_id` and any other columns.
+        rounds: number of times to remove the intervals that cross and nest the others anew. A thread on which some
+            still cross then is given up: none of its intervals count as nesting.
 
     Returns:
-        The intervals that nest on their thread, in the order of `nest`, and the others.
+        The intervals that nest, in the order of `nest`, and the others.
     """
     names = intervals.columns
     crossing = intervals.clear()
@@ -92,7 +93,7 @@ def nesting(intervals: pl.DataFrame, rounds: int = 8) -> tuple[pl.DataFrame, pl.
 
 
 def _crosses(nested: pl.DataFrame) -> pl.Series:
-    """Which intervals begin inside an earlier one of their thread and end after it."""
+    """Whether each interval begins inside an earlier interval of its thread and ends after it."""
     none = nested.height
     thread, starts = nested["global_tid"], nested["start_ns"]
     ends = extended(nested["end_ns"], FOREVER)
@@ -100,7 +101,7 @@ def _crosses(nested: pl.DataFrame) -> pl.Series:
     position = pl.int_range(none, dtype=pl.Int64, eager=True)
     first = thread.ne_missing(thread.shift(1)) | (position == 0)
     before = (position - 1).set(first, none).cast(pl.UInt32)
-    # The latest before it may have closed already: climb to one that has not.
+    # The interval before it may have ended already: climb to its parents until one has not.
     unsure = position.cast(pl.UInt32)
     while not unsure.is_empty():
         holder = before.gather(unsure)

@@ -1,6 +1,6 @@
-"""Speedscope's own format: one sampled profile per trace, its stacks weighted by nanoseconds of GPU time.
+"""Speedscope's own format: one sampled profile per trace, with stacks weighted by GPU time in ns.
 
-Written after https://www.speedscope.app/file-format-schema.json.
+The schema is https://www.speedscope.app/file-format-schema.json.
 """
 
 from __future__ import annotations
@@ -19,18 +19,17 @@ SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 
 
 def writer(captures: Sequence[Capture]) -> Callable[[IO[bytes]], None]:
-    """Make profiles of captures, of which frames of one name are one.
+    """Profiles of captures; frames of the same name are shared.
 
     Args:
-        captures: a profile each.
+        captures: captures with `COLUMNS`, one profile for each.
 
     Returns:
-        What writes the file; the weights of a profile add up to the time of its operations.
+        A function that writes the file. The weights of a profile add up to the time of its operations.
     """
     numbered = _Numbered()
-    found = [stacks(capture, numbered, ",") for capture in captures]
-    profiles = [_profile(capture, frame) for capture, frame in zip(captures, found, strict=True)]
-    whole = {
+    profiles = [_profile(capture, stacks(capture, numbered, ",")) for capture in captures]
+    head = {
         "$schema": SCHEMA,
         "exporter": f"ttinsys {__version__}",
         "name": captures[0].name if len(captures) == 1 else f"{len(captures)} traces",
@@ -38,30 +37,31 @@ def writer(captures: Sequence[Capture]) -> Callable[[IO[bytes]], None]:
         "shared": {"frames": [{"name": name} for name in numbered.numbers]},
     }
 
+    # Profiles are JSON text already, made by Polars: they are appended to the head without parsing them again.
     def write(file: IO[bytes]) -> None:
-        file.write(json.dumps(whole).removesuffix("}").encode() + b', "profiles": [')
+        file.write(json.dumps(head).removesuffix("}").encode() + b', "profiles": [')
         file.write(",\n".join(profiles).encode())
         file.write(b"]}\n")
 
     return write
 
 
-def _profile(capture: Capture, found: pl.DataFrame) -> str:
-    """A profile as JSON; a stack is already written as numbers with commas between them."""
+def _profile(capture: Capture, weighted: pl.DataFrame) -> str:
+    """A profile as JSON. Each stack is already text: the numbers of its frames, joined by commas."""
     head = {
         "type": "sampled",
         "name": capture.name + (f" ({capture.simulated})" if capture.simulated else ""),
         "unit": "nanoseconds",
         "startValue": 0,
-        "endValue": int(found["sum_ns"].sum()),
+        "endValue": int(weighted["sum_ns"].sum()),
     }
-    samples = found.select(pl.format("[{}]", "stack"))["stack"].str.join(",").item() or ""
-    weights = found["sum_ns"].cast(pl.String).str.join(",").item() or ""
+    samples = weighted.select(pl.format("[{}]", "stack"))["stack"].str.join(",").item() or ""
+    weights = weighted["sum_ns"].cast(pl.String).str.join(",").item() or ""
     return json.dumps(head).removesuffix("}") + f', "samples": [{samples}], "weights": [{weights}]}}'
 
 
 class _Numbered:
-    """Writes a name as its number, the same wherever it occurs."""
+    """Numbers names in the order of their first use, and writes each name as its number."""
 
     def __init__(self) -> None:
         self.numbers: dict[str, int] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 import polars as pl
 
@@ -50,7 +52,7 @@ def _rates(kernels: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _bars(data: pl.DataFrame, operators: list[str]) -> alt.LayerChart:
+def _bars(data: pl.DataFrame, operators: list[str]) -> Any:
     roles = data["role"].unique(maintain_order=True).sort().to_list()
     encoded = alt.Chart(data.drop_nulls("percent")).encode(
         x=alt.X("operator:N", sort=operators, title=None, axis=alt.Axis(labelAngle=-30)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 import polars as pl
 
@@ -54,7 +56,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     return configured((_along_steps(encoded, data) if stepped else _rows(encoded, data)).properties(title=title))
 
 
-def _along_steps(encoded: alt.Chart, data: pl.DataFrame) -> alt.Chart | alt.FacetChart:
+def _along_steps(encoded: alt.Chart, data: pl.DataFrame) -> Any:
     """Upright bars in the order of the steps; each trace and device has its own panel."""
     groups = data["group"].unique(maintain_order=True).to_list()
     count = data["position"].max()
@@ -69,7 +71,7 @@ def _along_steps(encoded: alt.Chart, data: pl.DataFrame) -> alt.Chart | alt.Face
     return bars if len(groups) == 1 else bars.facet(row=alt.Row("group:N", sort=groups, title=None))
 
 
-def _rows(encoded: alt.Chart, data: pl.DataFrame) -> alt.Chart:
+def _rows(encoded: alt.Chart, data: pl.DataFrame) -> Any:
     """Bars below each other."""
     rows = data["row"].unique(maintain_order=True).to_list()
     y = alt.Y("row:N", sort=rows, title=None, axis=alt.Axis(labelLimit=420))

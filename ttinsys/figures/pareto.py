@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 import polars as pl
 
@@ -60,7 +62,7 @@ def _points(known: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _circles(data: pl.DataFrame, x: alt.X, y: alt.Y) -> alt.Chart:
+def _circles(data: pl.DataFrame, x: alt.X, y: alt.Y) -> Any:
     places = alt.Scale(domain=[_ON_FRONT, _BEHIND], range=[_FRONT, _BEATEN])
     size = alt.Size(
         "billions:Q",

@@ -95,7 +95,7 @@ def _data(points: pl.DataFrame, coloured: str) -> pl.DataFrame:
     )
 
 
-def _circles(data: pl.DataFrame, coloured: str, limits: _Frame, largest: float) -> alt.Chart:
+def _circles(data: pl.DataFrame, coloured: str, limits: _Frame, largest: float) -> Any:
     """The points, with areas up to `largest`; each of several traces has its own shape."""
     order = data[coloured].unique(maintain_order=True).to_list()
     several = data["trace"].n_unique() > 1

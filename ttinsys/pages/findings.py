@@ -29,6 +29,7 @@ def findings(gathered: Gathered, trace: str) -> list[str]:
     """
     ops = gathered.tables[trace]["ops"].select("duration_ns").collect()
     if ops.is_empty():
+        # Sequence lengths are annotated on the CPU, so they are known without a GPU.
         return ["No GPU activity: no operation was timed on a GPU.", *_lengths(gathered, trace, 0)]
     whole_ns = int(ops["duration_ns"].sum())
     rules = (_families, _components, _slowest_layer, _slowest_kernel, _attention, _lengths, _limits, _idle)

@@ -47,6 +47,7 @@ def table(frame: pl.DataFrame, declared: Table, *, title: str, rows: int, unfold
         unfolded: whether the table is open when the page loads.
         tree: whether the rows form a tree by `depth`.
     """
+    # A column without any value tells a person nothing.
     valued = [name for name in frame.columns if frame[name].null_count() < frame.height]
     listed = frame.select(valued).head(rows)
     docs = {column.name: column.doc for column in declared.columns}
@@ -85,8 +86,8 @@ def icicle(layers: pl.DataFrame, id: str) -> str:
         layers: `LAYERS`, all levels.
         id: id of the element that holds the data.
     """
-    whole = int(layers.filter(pl.col("depth") == 0)["total_ns"].sum())
-    kept = layers.filter(pl.col("total_ns") > 0, pl.col("total_ns") >= _NARROWEST * whole)
+    total_ns = int(layers.filter(pl.col("depth") == 0)["total_ns"].sum())
+    kept = layers.filter(pl.col("total_ns") > 0, pl.col("total_ns") >= _NARROWEST * total_ns)
     roles = sorted({role for role in kept["role"] if role in ROLE_COLOURS})
     data = {
         "names": [printable(name) for name in kept["name"]],
@@ -119,7 +120,9 @@ def document(title: str, body: str) -> str:
     """A whole page: `body`, which is HTML, with our style, script and Content-Security-Policy."""
     script, style = _asset("page.js"), _asset("page.css")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    # Inline styles are allowed, as figures carry them; scripts are not, but for the one with this hash.
     policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
+    # The empty icon keeps browsers from asking for /favicon.ico.
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">\n'

@@ -1,4 +1,4 @@
-"""Folders that a command writes and may replace: a manifest in each lists the files that are the command's own."""
+"""Folders that a command writes and may replace: a manifest in each lists the files that the command wrote."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 from ttinsys.render.output import OutputError
 
 FOLDER_MANIFEST = "ttinsys-manifest.json"
-"""File in a written folder that lists every other file of it."""
+"""File in a written folder that lists all of its other files."""
 
 
 def is_written(folder: Path) -> bool:
     """Whether a folder was written by `write_folder`."""
-    with suppress(OSError):  # a name longer than names may be
+    with suppress(OSError):  # such as a name that is too long
         return (folder / FOLDER_MANIFEST).is_file()
     return False
 
@@ -27,12 +27,12 @@ def check_folder(folder: Path, *, force: bool, inputs: Iterable[Path]) -> None:
     """Refuse a folder that may not be written, before any work is done.
 
     Args:
-        folder: where to write.
+        folder: the folder to write.
         force: whether a folder that an earlier run wrote may be replaced.
-        inputs: files and folders that are read; none of them may lie in `folder`.
+        inputs: files and folders that the command reads; none of them may lie in `folder`.
 
     Raises:
-        OutputError: the folder holds an input, exists without `force`, or holds a file that no command of ours wrote.
+        OutputError: the folder holds an input, exists without `force`, or holds a file that ttinsys did not write.
     """
     target = Path(os.path.realpath(folder))
     for path in inputs:
@@ -56,13 +56,13 @@ def write_folder(
     """Write a folder whole or not at all, with its manifest.
 
     Args:
-        folder: where to; its parents are made if they are not there.
-        write: writes files under the empty folder that it is given.
+        folder: the folder to write; missing parents are made.
+        write: writes files into the empty folder that it receives.
         force: as for `check_folder`.
         inputs: as for `check_folder`.
 
     Raises:
-        OutputError: as `check_folder`, or the folder could not be written; then it is left as it was.
+        OutputError: as `check_folder`, or the folder could not be written, and is as it was.
     """
     check_folder(folder, force=force, inputs=inputs)
     # What a link names is replaced, not the link.
@@ -92,7 +92,7 @@ def write_folder(
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Everything in a folder but folders and its manifest, by its path within it; a link is not followed."""
+    """Paths, relative to a folder, of its files and links, without its manifest; links are not followed."""
     for parent, folders, files in os.walk(folder):
         links = [name for name in folders if os.path.islink(os.path.join(parent, name))]  # noqa: PTH114, PTH118
         for name in [*files, *links]:
@@ -102,7 +102,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _own(folder: Path) -> set[Path]:
-    """The files that the manifest of a folder lists; none where it is damaged."""
+    """The files that the manifest of a folder lists; none where the manifest is damaged."""
     try:
         listed = json.loads((folder / FOLDER_MANIFEST).read_text(encoding="utf-8"))["files"]
         return {Path(name) for name in listed if isinstance(name, str)}

@@ -55,7 +55,7 @@ def table_text(
 
 
 def valued(frame: pl.DataFrame) -> pl.DataFrame:
-    """The columns that have a value: one without any says nothing to a person. All, where none has."""
+    """The columns that have a value in any row; all, where none has."""
     names = [column.name for column in frame if frame.is_empty() or column.null_count() < frame.height]
     return frame.select(names) if names else frame
 
@@ -67,7 +67,7 @@ def rest_of_rows(frame: pl.DataFrame, shown: pl.DataFrame) -> str:
 
 
 def chosen(frame: pl.DataFrame, rows: int, tree: str | None) -> pl.DataFrame:
-    """The rows that a person sees first; of a tree, those with the greatest totals, whose ancestors' are no less."""
+    """The first rows; of a tree, those with the greatest totals, since no ancestor of one has a smaller total."""
     if rows <= 0 or frame.height <= rows:
         return frame
     if tree is None:
@@ -147,8 +147,10 @@ def _cut(column: Cells, width: int, *, indented: bool) -> Cells:
         texts = [text if width_of(text) <= width else ELLIPSIS for text in column.texts]
     elif indented and column.name == "name":
         texts = [_cut_indented(text, width) for text in column.texts]
+    elif _width(column) <= width:
+        texts = column.texts
     else:
-        texts = fit_names(column.texts, width)
+        texts = fit_names(list(map(brief, column.texts)), width)
     return column._replace(heading=ellipsized(column.heading, width), texts=texts)
 
 
@@ -267,7 +269,7 @@ def _texts(values: pl.Series, unit: str | None, scale: Scale | None, *, whole_na
 
 
 def brief(kernel: str) -> str:
-    """A kernel's name without what says nothing, so that what tells it from others has room."""
+    """A kernel's name without namespaces and casts that most kernels share."""
     return _NOISE.sub("", kernel)
 
 

@@ -1,4 +1,4 @@
-"""Tables in GitHub's Markdown: the same numbers as in a terminal, for a comment or a page."""
+"""Tables in GitHub's Markdown, with the numbers that a terminal shows."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def markdown_text(
 
 
 def escaped(text: str) -> str:
-    """A name that a stranger chose, as a cell in which nothing is markup, a link, or a mention of someone.
+    """A name from a trace as a cell: nothing in it is markup, a link, or a mention of someone.
 
-    Plain words stay as they are; anything else is code. Spaces before it, which indent a tree, are kept.
+    Plain words stay as they are; anything else becomes code. Leading spaces, which indent a tree, are kept.
     """
     name = text.lstrip(" ")
     indent = _INDENT * ((len(text) - len(name)) // 2)
     if _PLAIN.fullmatch(name) and "www." not in name.lower():
         return indent + name
     if "|" in name:
-        # In a code span a bar still ends the cell, and a backslash before it has two readings.
+        # A bar ends the cell even in a code span, and renderers disagree about a backslash before it.
         return f"{indent}<code>{_SPECIAL.sub(lambda match: f'&#{ord(match[0])};', name)}</code>"
     fence = "`" * (1 + max(map(len, re.findall("`+", name)), default=0))
     padding = " " if name.startswith("`") or name.endswith("`") else ""

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 ELLIPSIS = "…"
 
 _CODE = frozenset("<>():")
-"""Characters of C++ names: a text with one of them is a kernel, not a path."""
+"""Characters of C++ names, which no module's name has."""
 
 
 def width_of(text: str) -> int:
@@ -115,8 +115,8 @@ _LAST_WORD = re.compile(r"[^\W_]+$")
 
 
 def _is_path(name: str) -> bool:
-    """Whether a name consists of components, as those of modules and files do."""
-    return ("/" in name or "." in name) and _CODE.isdisjoint(name)
+    """Whether a name consists of components, as those of modules, files and nested ranges do."""
+    return ("/" in name and "<" not in name) or ("." in name and _CODE.isdisjoint(name))
 
 
 def _head(text: str, width: int) -> str:

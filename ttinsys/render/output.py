@@ -21,7 +21,7 @@ _BINARY = ("parquet", "xlsx", "html")
 """Formats that nobody reads in a terminal."""
 
 PICTURES = ("svg", "png", "pdf", "html", "json")
-"""What `--plot` writes, by the suffix; JSON is the Vega-Lite specification."""
+"""Suffixes of files that `--plot` writes; JSON is the Vega-Lite specification."""
 
 
 class OutputError(Exception):
@@ -48,7 +48,7 @@ class Destination:
 
     @property
     def for_people(self) -> bool:
-        """Whether it shows scaled numbers and the first rows, rather than all there is."""
+        """Whether numbers are scaled and only the first rows are shown."""
         return self.format in ("table", "markdown")
 
     def check(self) -> None:
@@ -83,8 +83,8 @@ class Destination:
 
 
 def emit_text(text: str, destination: Destination) -> None:
-    """Write text that is already in its final form; raises as `emit` does."""
-    # A path, which may be part of it, can be any bytes.
+    """Write text as it is; raises as `emit` does."""
+    # The text may hold a path, which can be any bytes.
     write_to(destination, lambda file: file.write(text.encode(errors="replace")))
 
 
@@ -100,12 +100,12 @@ def write_to(destination: Destination, write: Callable[[IO[bytes]], Any], *, con
 
     Raises:
         OutputError: it could not be written; no file is left half written.
-        BrokenPipeError: nobody reads standard output any more.
+        BrokenPipeError: the reader of standard output has gone.
     """
     if destination.path is None:
         _write_to_stdout(write)
         return
-    # What a link names is replaced, not the link.
+    # The target of a link is replaced, not the link.
     target = Path(os.path.realpath(destination.path))
     beside = target.with_name(f".ttinsys.{secrets.token_hex(8)}.partial")
     try:
@@ -118,7 +118,7 @@ def write_to(destination: Destination, write: Callable[[IO[bytes]], Any], *, con
     except OSError as error:
         raise OutputError(f"{target}: {error.strerror or error}: nothing was written") from error
     finally:
-        # Ctrl-C comes twice, from Polars and from Python, which may be while the first is being tidied up.
+        # Ctrl-C arrives twice, from Polars and from Python: the second may interrupt the tidying up above.
         beside.unlink(missing_ok=True)
     if destination.announce is not None:
         destination.announce(f"wrote {destination.path}{f' ({content})' if content else ''}")
@@ -132,7 +132,7 @@ def _write_to_stdout(write: Callable[[IO[bytes]], Any]) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        # What is left in the buffer would fail again when Python closes it, with a message of its own.
+        # Python would flush the rest of the buffer when it exits, fail again, and print a message of its own.
         discard(sys.stdout)
         raise OutputError(f"standard output: {error.strerror or error}: not all was written") from error
 

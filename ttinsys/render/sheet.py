@@ -67,8 +67,10 @@ def _as_cells(values: pl.Series) -> pl.Series:
         return values.cast(pl.String) if any(abs(end) > _EXACT for end in ends) else values
     if values.dtype.is_float():
         return pl.select(pl.when(values.is_finite()).then(values).alias(values.name)).to_series()
-    if not isinstance(values.dtype, pl.String | pl.Enum | pl.Categorical):
+    if values.dtype == pl.Boolean:
         return values
+    if values.dtype.is_nested():
+        values = pl.Series(values.name, [None if value is None else str(value) for value in values.to_list()])
     texts = values.cast(pl.String)
     distinct = texts.unique().drop_nulls()
     shown = [_short(printable(text)) for text in distinct]
@@ -76,7 +78,7 @@ def _as_cells(values: pl.Series) -> pl.Series:
 
 
 def _short(text: str) -> str:
-    """The text, or its beginning: a cell that is too long is left out without a word."""
+    """The text, or its beginning where a cell cannot hold all of it: xlsxwriter leaves such a cell empty."""
     # Cells count UTF-16 units, of which a character has two at most.
     units = len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
     return text if units <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS // 2 - 1]}…"

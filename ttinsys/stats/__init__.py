@@ -1,7 +1,7 @@
-"""The reports of `nsys stats`, from any export format: same header, same rows.
+"""The reports of `nsys stats`, from any export format, with the same header and the same rows.
 
-One module is one report, registered under nsys's own name for it. What a report counts, and how it rounds, follows
-`nsys stats` of 2023.4; the columns' meaning is in `nsys stats --help-reports`.
+Each module is one report, under nsys's own name. Counting, rounding and order follow `nsys stats` of version 2023.4.
+`nsys stats --help-reports` describes the columns.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Report:
     """One report.
 
     Args:
-        name: nsys's name.
-        title: nsys's title.
-        needs: tables without which it has nothing to say: for each entry, one of its tables is enough.
-        build: the rows, under nsys's header.
+        name: nsys's name of the report.
+        title: nsys's title of the report.
+        needs: tables that the report needs. Of the tables in one entry, any one is enough.
+        build: function from a trace to the rows, under nsys's header.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Report:
     build: Callable[[Trace], pl.DataFrame]
 
     def missing(self, trace: Trace) -> str | None:
-        """What the trace lacks for this report, with the remedy; None where it lacks nothing."""
+        """The error for a table that the trace lacks, with the remedy; None where it lacks none."""
         from parsers import MissingTable
 
         try:
@@ -52,10 +52,10 @@ REPORT_NAMES = (
     "nvtx_gpu_proj_trace",
     "nvtx_kern_sum",
 )
-"""The reports there are, each in the module of its name."""
+"""Names of all reports, each the name of its module."""
 
 
 def stats_report(name: str) -> Report:
-    """The report called `name`, one of `NAMES`."""
-    found: Report = import_module(f"ttinsys.stats.{name}").REPORT
-    return found
+    """The report called `name`, one of `REPORT_NAMES`; its module is imported on demand, as it imports polars."""
+    chosen: Report = import_module(f"ttinsys.stats.{name}").REPORT
+    return chosen

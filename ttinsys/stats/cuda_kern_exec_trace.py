@@ -1,4 +1,4 @@
-"""`cuda_kern_exec_trace`: each kernel's launch, wait and execution.
+"""`cuda_kern_exec_trace`: launch, queue and execution times of each kernel.
 
 ttinsys stats --report cuda_kern_exec_trace --format csv run.sqlite
 """
@@ -15,20 +15,20 @@ from ttinsys.stats.launches import launches
 
 
 def cuda_kern_exec_trace(trace: Trace) -> pl.DataFrame:
-    """Kernels with their API calls, in the order of the calls.
+    """Kernels with the API calls that launched them, in the order of the calls.
 
     Args:
         trace: an opened trace.
 
     Returns:
-        nsys's columns; times in ns, null queue where the kernel began before the call returned.
+        nsys's columns: times in ns; null queue times where the kernel started before the call ended.
     """
     kernels = trace.kernels.with_row_index("kernel")
-    found = launches(*pl.collect_all([kernels, api_calls(trace)]), unlaunched=False).lazy()
+    launched = launches(*pl.collect_all([kernels, api_calls(trace)]), unlaunched=False).lazy()
     names = trace.strings.select("id", "value")
     waited = pl.col("start_ns") - pl.col("api_end_ns")
     return (
-        found.join(names.rename({"value": "Kernel Name"}), left_on="name_id", right_on="id", how="left")
+        launched.join(names.rename({"value": "Kernel Name"}), left_on="name_id", right_on="id", how="left")
         .join(names.rename({"value": "function"}), left_on="api_name_id", right_on="id", how="left")
         # Ties come in the order of the kernels in the export, as nsys joins them.
         .sort("api_start_ns", "kernel", maintain_order=True)
@@ -43,7 +43,7 @@ def cuda_kern_exec_trace(trace: Trace) -> pl.DataFrame:
             pid_of("global_tid").alias("PID"),
             tid_of("global_tid").alias("TID"),
             pl.col("device_id").alias("DevId"),
-            # A version suffix such as _v7000 is always "_v" and four digits to nsys.
+            # nsys strips "_v" and four characters, so that _v11060 stays.
             pl.col("function").str.replace(r"_v.{4}$", "").alias("API Function"),
             _dimensions("grid").alias("GridXYZ"),
             _dimensions("block").alias("BlockXYZ"),
@@ -54,7 +54,7 @@ def cuda_kern_exec_trace(trace: Trace) -> pl.DataFrame:
 
 
 def _dimensions(what: str) -> pl.Expr:
-    """Three sizes, each to a width of four."""
+    """The sizes of a grid or block in x, y and z, each padded to four characters as in nsys."""
     widths = [pl.col(f"{what}_{axis}").cast(pl.String).str.pad_start(4) for axis in "xyz"]
     return pl.concat_str(widths, separator=" ")
 

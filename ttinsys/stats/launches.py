@@ -1,4 +1,7 @@
-"""Launches as nsys's reports see them: unlike in `attribute`, which counts one once, each API call of it has a row."""
+"""Launches as nsys's reports count them: an operation has one row per API call with its correlation ID.
+
+`attribute` counts each operation once instead.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,29 @@ def launches(operations: pl.DataFrame, calls: pl.DataFrame, *, unlaunched: bool)
     """Join operations to their API calls.
 
     Args:
-        operations: `global_pid`, `correlation_id` and anything else.
-        calls: `ttinsys.attribution.launches.api_calls`, or what is needed of it.
-        unlaunched: whether to keep operations without a call.
+        operations: `global_pid`, `correlation_id` and any other columns.
+        calls: what `ttinsys.attribution.launches.api_calls` returns, or some of its columns.
+        unlaunched: whether to keep operations without an API call.
 
     Returns:
-        The operations' columns and those of `calls`, sorted by thread and start of the call.
+        The columns of both, sorted by thread and start time of the call.
     """
     joined = with_calls(operations, calls)
     if not unlaunched:
         joined = joined.filter(pl.col("global_tid").is_not_null())
     for key in ("api_start_ns", "global_tid"):
-        # Most exports are in order already; and two single-key sorts cost less than one of two keys.
+        # Most exports are in order already. Two stable sorts by one key cost less than one sort by two keys.
         if not joined[key].is_sorted():
             joined = joined.sort(key, maintain_order=True)
     return joined
 
 
 def launches_outside(calls: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """The launches that lie in no range, given what `calls_inside` found."""
+    """The launches that lie in no range.
+
+    Args:
+        calls: what `launches` returns.
+        pairs: what `ttinsys.attribution.nesting.calls_inside` returns for them.
+    """
     inside = pl.repeat(value=False, n=calls.height, dtype=pl.Boolean, eager=True).scatter(pairs["call"], values=True)
     return calls.filter(~inside)

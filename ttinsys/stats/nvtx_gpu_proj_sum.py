@@ -1,4 +1,4 @@
-"""`nvtx_gpu_proj_sum`: NVTX ranges projected onto the GPU, by name.
+"""`nvtx_gpu_proj_sum`: GPU projections of NVTX ranges, by range name.
 
 ttinsys stats --report nvtx_gpu_proj_sum --format csv run.sqlite
 """
@@ -15,13 +15,13 @@ from ttinsys.stats.summary import rounded, summary
 
 
 def nvtx_gpu_proj_sum(trace: Trace) -> pl.DataFrame:
-    """Range names, the longest total projection first.
+    """Range names, the greatest total projected time first.
 
     Args:
         trace: an opened trace.
 
     Returns:
-        nsys's columns; times in ns.
+        nsys's columns: times in ns.
     """
     return (
         projections(trace)
@@ -37,7 +37,7 @@ def nvtx_gpu_proj_sum(trace: Trace) -> pl.DataFrame:
             pl.col("depth").mean().alias("Avg Range Lvl"),
             pl.col("children").mean().alias("Avg Num Child"),
         )
-        # Ties come in the order in which nsys groups: by name, then by style.
+        # nsys groups by name, then by style: ties keep that order.
         .sort(pl.col("Total Proj Time (ns)").neg(), "name", STYLE)
         .select(
             pl.col("name").alias("Range"),

@@ -1,4 +1,4 @@
-"""`nvtx_gpu_proj_trace`: each NVTX range projected onto the GPU.
+"""`nvtx_gpu_proj_trace`: GPU projection of each NVTX range.
 
 ttinsys stats --report nvtx_gpu_proj_trace --format csv run.sqlite
 """
@@ -14,13 +14,13 @@ from ttinsys.stats.projections import NEEDS, projections
 
 
 def nvtx_gpu_proj_trace(trace: Trace) -> pl.DataFrame:
-    """One row per range that launched something, by RangeId.
+    """One row per range that launched a GPU operation, by RangeId.
 
     Args:
         trace: an opened trace.
 
     Returns:
-        nsys's columns; times in ns. A first column of null stands for all that was launched outside every range.
+        nsys's columns: times in ns. The row with a null name stands for all operations launched outside every range.
     """
     return projections(trace).select(
         pl.col("name").alias("Name"),

@@ -1,4 +1,4 @@
-"""`nvtx_kern_sum`: time by NVTX range name and kernel, where a kernel counts in every range around its launch.
+"""`nvtx_kern_sum`: time by NVTX range name and kernel name; a kernel counts in every range around its launch.
 
 ttinsys stats --report nvtx_kern_sum --format csv run.sqlite
 """
@@ -19,20 +19,21 @@ from ttinsys.stats.summary import rounded, summary
 
 
 def nvtx_kern_sum(trace: Trace) -> pl.DataFrame:
-    """Kernels by the ranges that hold their launch.
+    """Kernels by the ranges that contain their launch.
 
     Args:
         trace: an opened trace.
 
     Returns:
-        nsys's columns; times in ns. Kernels launched outside every range have a null range.
+        nsys's columns: times in ns. Kernels that were launched outside every range have a null range name.
     """
     kernels = trace.kernels.select(
         "global_pid", "correlation_id", "name_id", (pl.col("end_ns") - pl.col("start_ns")).alias("duration_ns")
     ).with_row_index("kernel")
     operations, called, opened = pl.collect_all([kernels, api_calls(trace).drop("api_name_id"), styled(trace)])
     calls, ranges = launches(operations, called, unlaunched=True), finished(opened)
-    # Millions of pairs fall into thousands of groups: until then, one integer stands for range and kernel name.
+    # Millions of pairs fall into thousands of groups, so that they are grouped by one integer instead of four keys:
+    # code of the range * number of kernel names + code of the kernel name.
     kernel, name = codes(calls, ["name_id"]), codes(ranges, ["global_tid", STYLE, "name"])
     ranges = ranges.with_columns(small(name * (greatest(kernel) + 1), beyond=greatest(kernel)).alias("key"))
     calls = calls.with_columns(kernel.cast(ranges["key"].dtype).alias("code"))
@@ -42,7 +43,7 @@ def nvtx_kern_sum(trace: Trace) -> pl.DataFrame:
     return (
         grouped.join(kernel_names, on="name_id", how="left")
         .with_columns(pid_of("global_tid").alias("PID"), tid_of("global_tid").alias("TID"))
-        # Ties come in the order in which nsys groups: by style, then by kernel name.
+        # nsys groups by style, then by kernel name: ties keep that order.
         .sort("name", "PID", "TID", pl.col("Total Time (ns)").neg(), STYLE, "Kernel Name")
         .select(
             pl.col("name").alias("NVTX Range"),
@@ -69,18 +70,19 @@ _VALUES = ["NVTX Inst", "Kern Inst", *(duration.meta.output_name() for duration 
 
 
 def _in_ranges(ranges: pl.DataFrame, calls: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """Kernels by thread, range name, style and kernel name."""
+    """Kernels launched in ranges, by thread, range name, style and kernel name."""
     code, duration = (pl.lit(calls[name]).gather(pl.col("call")) for name in ("code", "duration_ns"))
     pairs = pairs.with_columns(pl.col("key") + code, duration.alias("duration_ns"))
     grouped = pairs.group_by("key").agg(
         pl.col("range", "call").first(),
-        # A range's pairs are neighbours: its instances are the changes.
+        # The pairs of a range are neighbours, so ranges are counted by where the range changes.
         (pl.col("range") != pl.col("range").shift()).sum().alias("NVTX Inst") + 1,
         pl.len().alias("Kern Inst"),
         *_DURATIONS,
     )
-    # A kernel comes twice where its launch has two rows, or where a range lies in another of its name.
-    if calls.height > greatest(calls["kernel"]) + 1 or _namesakes_meet(ranges):
+    # A kernel occurs twice in a group if two calls have its correlation ID, or if a range contains one of its own name.
+    # Only then are distinct kernels counted, which is slow.
+    if calls.height > greatest(calls["kernel"]) + 1 or _namesakes_overlap(ranges):
         kernels = pairs.select("key", calls["kernel"].gather(pairs["call"])).group_by("key").agg(_KERNELS)
         grouped = grouped.update(kernels, on="key")
     named = ranges.select("global_tid", "name", STYLE)[grouped["range"]]
@@ -88,16 +90,16 @@ def _in_ranges(ranges: pl.DataFrame, calls: pl.DataFrame, pairs: pl.DataFrame) -
     return grouped.select(_VALUES).hstack(named).hstack(kernel).select(*_KEYS, *_VALUES)
 
 
-def _namesakes_meet(ranges: pl.DataFrame) -> bool:
-    """Whether any two ranges of one thread, name and style have a moment in common."""
+def _namesakes_overlap(ranges: pl.DataFrame) -> bool:
+    """Whether any two ranges of one thread, name and style overlap."""
     in_order = ranges if ranges["start_ns"].is_sorted() else ranges.sort("start_ns")
-    # In order of their starts, any two meet only if two neighbours do.
-    meet = pl.col("start_ns") <= pl.col("end_ns").shift()
-    return bool(in_order.group_by("key").agg(meet.any().alias("meet"))["meet"].any())
+    # Sorted by start time, any two overlap only if two neighbours do.
+    overlap = pl.col("start_ns") <= pl.col("end_ns").shift()
+    return bool(in_order.group_by("key").agg(overlap.any().alias("overlap"))["overlap"].any())
 
 
 def _outside(calls: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """Kernels without a range, by thread; those without an API call have a null thread."""
+    """Kernels launched outside every range, by thread; the thread is null for kernels without an API call."""
     return (
         launches_outside(calls, pairs)
         .group_by("global_tid", "name_id")

@@ -1,4 +1,4 @@
-"""The figures and tables of the study: what each shows, from which captures, and how these are made."""
+"""The figures and tables of the study: what each shows, which captures it needs, and how to make them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from ttinsys.study.captures import Captures
 from ttinsys.study.others import caches, costs, memory, models
 
 EIGHT = "stable-diffusion,imagen,sdxl,muse,parti-3b,make-a-video,phenaki,llama2-7b"
+"""The study's eight models, by our names of what stands for them."""
 _BOTH = f"python -m annotate.sweep --model {EIGHT} --attention eager,sdpa -o FOLDER"
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Captures that one view is of.
+    """Captures that one view shows together.
 
     Args:
-        label: what they are; empty where the item says it.
-        traces: their names.
+        label: what they have in common; empty where the item says it.
+        traces: names of the captures.
     """
 
     label: str
@@ -32,13 +33,13 @@ class Item:
     """A figure or table of the study.
 
     Args:
-        id: `figure-6`, `table-2`.
-        title: as a reader knows it.
-        shows: what it is to show, in a sentence.
-        views: the analyses that show it.
-        pick: the captures for them; none where the folder lacks them.
-        capture: the command that makes what is missing.
-        made: what makes its tables, with their labels, where they are not what analyses return.
+        id: identifier, such as `figure-6` or `table-2`.
+        title: title with the number in the paper.
+        shows: what it shows, in one sentence.
+        views: the analyses that it consists of.
+        pick: function from the captures of a folder to the groups to show; none where the folder lacks them.
+        capture: command that makes the missing captures.
+        made: function that yields its tables with their labels, where they are not results of `views`.
     """
 
     id: str
@@ -55,7 +56,7 @@ def _each_model(captures: Captures) -> list[Group]:
 
 
 def _of(*models: str) -> Callable[[Captures], list[Group]]:
-    """The captures of some models, one each."""
+    """A function that picks one capture of each of some models."""
     return lambda captures: [group for group in _each_model(captures) if group.label in models]
 
 
@@ -92,82 +93,82 @@ def _each_picture(captures: Captures) -> list[Group]:
 ITEMS = (
     Item(
         "figure-1", "Figure 1: memory by parameters",
-        "The study's is of a fleet in training, which no capture shows; here, the most memory that each run held.",
+        "The greatest amount of memory that each run had allocated. (The study shows training jobs of a fleet.)",
         (View("pareto", open=True, figure=False),), _none,
         f"python -m annotate.sweep --model {EIGHT} --attention sdpa -o FOLDER", memory,
     ),
     Item(
         "figure-4", "Figure 4: quality against cost",
-        "Time of one picture or clip against the FID that was published; lower left is best.",
+        "Time of one image or video against the published FID; lower left is best.",
         (View("pareto", open=True),), _none,
         f"python -m annotate.sweep --model {EIGHT} --attention sdpa -o FOLDER", costs,
     ),
     Item(
         "table-1", "Table I: taxonomy",
-        "What the models are made of, as published: kind, parameters, levels with attention, channels and widths.",
+        "Architectures as published: kind, parameters, levels with attention, channels and widths.",
         (View("taxonomy"),), _none, "python -m annotate.run --list", models,
     ),
     Item(
         "figure-5", "Figure 5: roofline",
-        "Operations per byte and operations a second of each model, under the ceilings of its GPU.",
+        "Arithmetic intensity and achieved FLOP/s of each model, under the ceilings of its GPU.",
         (View("roofline", "By component", {"by": "component"}, figure=False), View("roofline", "By role")),
         _each_model, _BOTH,
     ),
     Item(
         "figure-6", "Figure 6: operators, before and after fused attention",
-        "GPU time by role, relative to unfused attention. Projections count as linear, then as attention.",
+        "GPU time by role, relative to unfused attention, with projections counted as linear layers or as attention.",
         (View("breakdown", "Projections as linear"),
          View("breakdown", "Projections as attention", {"projections": "attention"})),
         _each_pair, _BOTH,
     ),
     Item(
         "table-2", "Table II: speedup of fused attention",
-        "End to end, by component and by role.",
+        "Speedup end to end, by component and by role.",
         (View("speedup", "", {"pairs": True}, open=True),), _all_pairs, _BOTH,
     ),
     Item(
         "table-3", "Table III: like prefill or like decode",
-        "Queries per call of attention: diffusion has many at once, a transformer that writes tokens has one.",
+        "Number of queries per attention call: diffusion models have many, decoders of single tokens one.",
         (View("phases"),), _each_model, _BOTH,
     ),
     Item(
         "figure-7", "Figure 7: sequence length over one inference",
-        "Every call of attention in its order.",
+        "Sequence length of every attention call, in the order of the calls.",
         (View("lengths", rows=50), View("lengths", "By step", {"by": "step"}, figure=False)),
         _of("stable-diffusion", "parti", "parti-3b"),
         "python -m annotate.sweep --model stable-diffusion,parti-3b --attention eager -o FOLDER",
     ),
     Item(
-        "figure-8", "Figure 8: sequence lengths by size of the picture",
-        "How many calls of attention have which length.",
+        "figure-8", "Figure 8: sequence lengths by image size",
+        "Number of attention calls by sequence length.",
         (View("lengths", "", {"by": "length"}),), _each_picture,
         "python -m annotate.sweep --model stable-diffusion --height 256,512,768,1024 --attention eager,sdpa -o FOLDER",
     ),
     Item(
-        "figure-9", "Figure 9: attention and convolution as the picture grows",
-        "Time per step by family, with its growth, for each kind of attention.",
+        "figure-9", "Figure 9: attention and convolution by image size",
+        "Time per step by family of layers, with its growth, for each implementation of attention.",
         (View("scaling", "", {"by": "family", "over": "pixels"}, open=True),), _pictures,
         "python -m annotate.sweep --model stable-diffusion --height 256,512,768,1024 --attention eager,sdpa -o FOLDER",
     ),
     Item(
         "figure-11", "Figure 11: temporal against spatial attention",
-        "Time and FLOPs of both, of the core alone, and with projections and copies.",
+        "Time and FLOPs of both kinds of attention: of the core, and with projections and copies.",
         (View("attention", open=True),), _of("make-a-video"),
         "python -m annotate.sweep --model make-a-video --attention eager,sdpa -o FOLDER",
     ),
     Item(
         "figure-12", "Figure 12: caches",
-        "Hit rates and DRAM traffic by operator and role, from Nsight Compute: profiles beside the captures.",
+        "Cache hit rates and DRAM traffic by operator and role, from Nsight Compute profiles beside the captures.",
         (View("cache", open=True),), _none,
         "ncu --csv --page raw --clock-control none --nvtx --metrics l1tex__t_sector_hit_rate.pct,lts__t_sector_hit_rate"
         ".pct,dram__bytes_read.sum,dram__bytes_write.sum,gpu__time_duration.sum python -m annotate.run --model "
         "make-a-video --steps 1 > FOLDER/make-a-video.csv", caches,
     ),
     Item(
-        "figure-13", "Figure 13: FLOPs as the clip grows",
-        "Operations per step by role: spatial attention grows as the frames, temporal as their square.",
+        "figure-13", "Figure 13: FLOPs by number of frames",
+        "FLOPs per step by role: spatial attention grows as the number of frames, temporal as its square.",
         (View("scaling", "", {"by": "role", "over": "frames"}, open=True),), _clips,
         "python -m annotate.sweep --model make-a-video --frames 8,16,32 --attention eager,sdpa -o FOLDER",
     ),
 )  # fmt: skip
-"""In the order of the study."""
+"""All figures and tables that can be reproduced, in the order of the page."""

@@ -1,6 +1,7 @@
-"""The numbers that the study's claims are about, taken from the tables of captures.
+"""Measures: the values that captures have for the claims of the study.
 
-Each is told under the item and the subject of its claim in `ttinsys.study.claims`, as text with its unit.
+Each function takes the tables of one figure or table, and yields the IDs of claims of `ttinsys.study.claims` with the
+values measured for them.
 """
 
 from __future__ import annotations
@@ -13,76 +14,79 @@ from ttinsys.attribution.labels import FAMILIES
 from ttinsys.study.captures import BASELINE
 
 DIFFUSION = ("stable-diffusion", "imagen", "sdxl")
-"""Text-to-image models of the study that denoise."""
+"""Text-to-image models of the study that are diffusion models."""
 TRANSFORMERS = ("muse", "parti", "parti-3b")
-"""Those that decode tokens, one by one or in parallel."""
+"""Text-to-image models of the study that are transformers: they decode tokens one by one or in parallel."""
 
 _MAKES = ("denoiser", "decoder")
-"""Components that make the picture, step by step."""
+"""Components that generate the image, step by step."""
 
 Measured = Iterator[tuple[str, str]]
-"""The id of a claim, and the value measured for it, as text with its unit."""
+"""IDs of claims, and the value measured for each, as text with its unit."""
 
 GroupTables = Mapping[str, pl.DataFrame]
-"""What one view of an item shows: a table by the label of its group, which is the model where each is apart."""
+"""Tables of one view of an item, by the label of their group: the name of the model where each model is a group."""
 
 
 def table_2(speedups: GroupTables) -> Measured:
-    """Of `SPEEDUP`, with the pairs of all models: end to end by span, which idle time is part of, and by busy time."""
+    """Speedups end to end from `SPEEDUP` of all pairs: by span, which contains idle time, and by busy time."""
     (frame,) = speedups.values()
     whole = frame.filter(pl.col("level") == "end_to_end", pl.col("part").is_in(["span", "busy"]))
-    gained: dict[str, float] = {}
-    for (name,), of in whole.drop_nulls("model").group_by("model", maintain_order=True):
-        said = dict(of.select("part", "speedup").iter_rows())
-        if said.get("span") is None or said.get("busy") is None:
+    busy_speedups: dict[str, float] = {}
+    for (name,), rows in whole.drop_nulls("model").group_by("model", maintain_order=True):
+        speedup = dict(rows.select("part", "speedup").iter_rows())
+        if speedup.get("span") is None or speedup.get("busy") is None:
             continue
-        gained[str(name)] = said["busy"]
-        text = f"{said['span']:.2f} (of busy time {said['busy']:.2f})"
+        busy_speedups[str(name)] = speedup["busy"]
+        text = f"{speedup['span']:.2f} (of busy time {speedup['busy']:.2f})"
         yield f"table-2/speedup/{name}", text
-    ours, theirs = ([gained[name] for name in names if name in gained] for names in (DIFFUSION, TRANSFORMERS))
-    if ours and theirs:
-        text = f"{min(ours) / max(theirs):.2f} to {max(ours) / min(theirs):.2f} times"
+    diffusion, transformers = (
+        [busy_speedups[name] for name in names if name in busy_speedups] for names in (DIFFUSION, TRANSFORMERS)
+    )
+    if diffusion and transformers:
+        text = f"{min(diffusion) / max(transformers):.2f} to {max(diffusion) / min(transformers):.2f} times"
         yield "table-2/relative-speedup", text
 
 
 def table_3(phases: GroupTables) -> Measured:
-    """Of `PHASES` by model: the kind that most of its denoiser's or decoder's steps have."""
+    """The kind of most attention calls of the denoiser or decoder, from `PHASES` of each model."""
     for name, frame in phases.items():
         steps = frame.filter(pl.col("component").is_in(_MAKES))
         if steps.height:
-            # One step of a decoder reads the prompt; the others are what the run is made of.
+            # The first step of a decoder is a prefill of the prompt, so that the most frequent kind counts.
             kind = steps.group_by("kind").agg(pl.col("calls").sum()).sort("calls", descending=True)["kind"][0]
             queries = max(steps.filter(pl.col("kind") == kind)["queries_max"].to_list())
             yield f"table-3/phase/{name}", f"{str(kind).removesuffix('-like')} (up to {queries:,} queries)"
 
 
 def figure_5(by_component: GroupTables, _: GroupTables) -> Measured:
-    """Of `ROOFLINE` by component, by model: intensity, by least traffic, of what denoises or decodes."""
+    """Intensity, by least traffic, of the denoiser or decoder, from `ROOFLINE` by component of each model."""
     intensity = {
         name: value
         for name, frame in by_component.items()
         for value in frame.filter(pl.col("component").is_in(_MAKES))["intensity"].drop_nulls()
     }
-    ours = [intensity[name] for name in DIFFUSION if name in intensity]
-    theirs = [intensity[name] for name in ("parti", "parti-3b") if name in intensity]
-    if ours and theirs:
-        text = f"up to {max(ours) / min(theirs):,.0f} times ({max(ours):,.0f} against {min(theirs):,.1f} FLOP/B)"
+    diffusion = [intensity[name] for name in DIFFUSION if name in intensity]
+    parti = [intensity[name] for name in ("parti", "parti-3b") if name in intensity]
+    if diffusion and parti:
+        values = f"{max(diffusion):,.0f} against {min(parti):,.1f} FLOP/B"
+        text = f"up to {max(diffusion) / min(parti):,.0f} times ({values})"
         yield "figure-5/relative-intensity", text
 
 
 def figure_6(linear: GroupTables, attention: GroupTables) -> Measured:
-    """Of `BREAKDOWN` by role, by model, of the unfused and the fused trace; projections either way."""
+    """Largest shares of roles with fused attention, from `BREAKDOWN` by role of each pair, with either projections."""
     convolution = _largest(linear, DIFFUSION, FAMILIES["convolution"])
     if convolution:
         yield "figure-6/convolution-share", convolution
-    both = [_largest(of, TRANSFORMERS, FAMILIES["linear"]) for of in (linear, attention)]
+    both = [_largest(breakdowns, TRANSFORMERS, FAMILIES["linear"]) for breakdowns in (linear, attention)]
     if all(both):
         text = f"{both[0]}; without the projections of attention, {both[1]}"
         yield "figure-6/linear-share", text
 
 
 def _largest(breakdowns: GroupTables, models: tuple[str, ...], roles: tuple[str, ...]) -> str:
-    """The largest share of roles in the last trace of any of some models; empty where there is none."""
+    """The largest share that roles have in the fused trace, the last one, of any of some models; empty if none has."""
     shares = {
         name: frame.filter(pl.col("trace") == frame["trace"][-1], pl.col("role").is_in(roles))["share"].sum()
         for name, frame in breakdowns.items()
@@ -95,7 +99,7 @@ def _largest(breakdowns: GroupTables, models: tuple[str, ...], roles: tuple[str,
 
 
 def figure_7(_: GroupTables, by_step: GroupTables) -> Measured:
-    """Of `LENGTHS` by step, by model: over the self-attention of one step of the denoiser."""
+    """Ratio of sequence lengths in the self-attention of one step of the denoiser, from `LENGTHS` by step."""
     for name, frame in by_step.items():
         steps = frame.filter(pl.col("component") == "denoiser", pl.col("adjacent").is_not_null())
         if steps.height:
@@ -105,12 +109,12 @@ def figure_7(_: GroupTables, by_step: GroupTables) -> Measured:
 
 
 def figure_9(growths: GroupTables) -> Measured:
-    """Of `SCALING` by family, over pixels: exponents of time, for unfused and for fused attention."""
+    """Family whose time grows faster with the pixels, for unfused and fused attention, from `SCALING` by family."""
     (scaling,) = growths.values()
-    for (series,), of in scaling.group_by("series", maintain_order=True):
+    for (series,), rows in scaling.group_by("series", maintain_order=True):
         exponents = {
             family: value
-            for family, value in of.select("family", "exponent").unique().iter_rows()
+            for family, value in rows.select("family", "exponent").unique().iter_rows()
             if value is not None and family in {"attention", "convolution"}
         }
         if len(exponents) == len({"attention", "convolution"}):
@@ -121,11 +125,11 @@ def figure_9(growths: GroupTables) -> Measured:
 
 
 def figure_11(attention: GroupTables) -> Measured:
-    """Of `ATTENTION` of the text-to-video model: temporal against spatial attention of the denoiser."""
+    """Temporal against spatial attention of the denoiser, from `ATTENTION` of the text-to-video model."""
     (frame,) = attention.values()
-    of = frame.filter(pl.col("component") == "denoiser")
-    temporal = of.filter(pl.col("role") == "temporal_attention")
-    spatial = of.filter(pl.col("role") == "spatial_attention")
+    denoiser = frame.filter(pl.col("component") == "denoiser")
+    temporal = denoiser.filter(pl.col("role") == "temporal_attention")
+    spatial = denoiser.filter(pl.col("role") == "spatial_attention")
     if temporal.is_empty() or spatial.is_empty():
         return
     row = temporal.row(0, named=True)
@@ -133,9 +137,10 @@ def figure_11(attention: GroupTables) -> Measured:
     if row["time_ratio"] is not None and row["core_time_ratio"] is not None:
         text = f"{row['core_time_ratio']:.2f} in the core, {row['time_ratio']:.2f} with projections and copies"
         yield "figure-11/time-ratio", text
-        both = row["total_ns"] + spatial["total_ns"][0]
-        core = row["core_ns"] + spatial["core_ns"][0]
-        text = f"{row['core_ns'] / core:.0%} of the cores, {row['total_ns'] / both:.0%} with projections and copies"
+        total_ns = row["total_ns"] + spatial["total_ns"][0]
+        core_ns = row["core_ns"] + spatial["core_ns"][0]
+        core_share, share = row["core_ns"] / core_ns, row["total_ns"] / total_ns
+        text = f"{core_share:.0%} of the cores, {share:.0%} with projections and copies"
         yield "figure-11/temporal-share", text
     if row["core_flops_ratio"]:
         text = f"{1 / row['core_flops_ratio']:.1f} in the core, {1 / row['flops_ratio']:.1f} with projections"
@@ -143,16 +148,16 @@ def figure_11(attention: GroupTables) -> Measured:
 
 
 def figure_12(caches: GroupTables) -> Measured:
-    """Of `CACHE` of text-to-video models: L1 hit rates of the softmax and products of both kinds of attention."""
+    """L1 hit rates of spatial and temporal attention, weighted by time, from `CACHE` of text-to-video models."""
     for frame in caches.values():
         rates = {
             role: frame.filter(pl.col("role") == f"{role}_attention", pl.col("l1_hit_ratio").is_not_null())
             for role in ("spatial", "temporal")
         }
         means = {
-            role: of.select((pl.col("l1_hit_ratio") * pl.col("sum_ns")).sum() / pl.col("sum_ns").sum()).item()
-            for role, of in rates.items()
-            if of.height
+            role: rows.select((pl.col("l1_hit_ratio") * pl.col("sum_ns")).sum() / pl.col("sum_ns").sum()).item()
+            for role, rows in rates.items()
+            if rows.height
         }
         if len(means) == len(rates) and means["temporal"]:
             text = (
@@ -162,7 +167,7 @@ def figure_12(caches: GroupTables) -> Measured:
 
 
 def figure_13(growths: GroupTables) -> Measured:
-    """Of `SCALING` by role, over frames: exponents of annotated FLOPs."""
+    """Exponents with which annotated FLOPs grow with the number of frames, from `SCALING` by role."""
     (scaling,) = growths.values()
     for role in ("spatial", "temporal"):
         exponents = scaling.filter(pl.col("role") == f"{role}_attention")["flops_exponent"].drop_nulls()
@@ -181,4 +186,4 @@ MEASURES: Mapping[str, Callable[..., Measured]] = {
     "table-2": table_2,
     "table-3": table_3,
 }
-"""By item."""
+"""Measures by the ID of their item; each takes the tables of the item's views, in order."""

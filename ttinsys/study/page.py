@@ -1,4 +1,4 @@
-"""The page of a reproduction, and the files beside it: every table as CSV, every figure as SVG.
+"""The page of a reproduction, with every table as a CSV file and every figure as an SVG file beside it.
 
 write(captures, Path("reproduced"))
 """
@@ -27,25 +27,26 @@ def write(
     """Write `index.html`, `tables/` and `figures/`: all of it, or nothing.
 
     Args:
-        captures: of a folder.
-        folder: where to; made if it is not there.
-        force: whether a reproduction that is there is replaced.
-        say: told what is being worked on.
+        captures: captures of a folder.
+        folder: folder to write to, which is created if it does not exist.
+        force: whether to replace a reproduction that the folder holds.
+        say: function that is called with the title of each figure and table before it is made.
 
     Returns:
-        Every figure and table, made or not.
+        Every figure and table of the study, made or not.
 
     Raises:
-        OutputError: the folder holds an input or a file of somebody's, is there without `force`, or could not be
+        OutputError: the folder holds an input, holds files that we did not write, exists without `force`, or cannot be
             written.
-        TraceError: there is nothing to write.
+        TraceError: the captures have the data for none of the figures and tables.
     """
+    # Checked before the work, which takes minutes, and again when the folder is written.
     inputs = [captures.folder, *(trace.path for trace in captures.traces.values()), *captures.profiles]
     check_folder(folder, force=force, inputs=inputs)
     results, beside = reproduced(captures, say)
     if not any(result.found for result in results):
         count, make = len(captures.traces), results[0].item.capture
-        raise TraceError(f"none of the {count} captures says which model it is of: make some with {make}")
+        raise TraceError(f"none of the {count} captures says which model it ran: make some with {make}")
 
     def fill(made: Path) -> None:
         parts = [_result(result, made) for result in results]
@@ -57,25 +58,25 @@ def write(
 
 
 def missing(results: Sequence[Result]) -> list[str]:
-    """A line for each figure or table that could not be made, with the command that captures what it needs."""
+    """One line for each figure or table that could not be made, with the command that makes its captures."""
     return [f"{result.item.title} needs captures: {result.item.capture}" for result in results if not result.found]
 
 
 def _body(captures: Captures, results: Sequence[Result], beside: Sequence[Beside], parts: Sequence[str]) -> str:
-    found = [result for result in results if result.found]
-    links = "".join(f'<li><a href="#{r.item.id}">{html.text(r.item.title.split(":")[0])}</a></li>' for r in found)
+    made = [result for result in results if result.found]
+    links = "".join(f'<li><a href="#{r.item.id}">{html.text(r.item.title.split(":")[0])}</a></li>' for r in made)
     nav = f'<nav><ul><li><a href="#top">Measured and published</a></li>{links}</ul></nav>'
     head = (
         '<div id="top"></div><h1>The study, reproduced</h1><p class="lead">Generative AI Beyond LLMs: System '
-        "Implications of Multi-Modal Generation (arXiv 2312.14385v2), from captures of one&#x27;s own. Other GPUs have "
-        "other ridge points: compare order and direction, not absolute values.</p>"
+        "Implications of Multi-Modal Generation (arXiv 2312.14385v2), reproduced from your own captures. Other GPUs "
+        "have other ridge points: compare order and direction, not absolute values.</p>"
     )
-    lacking = html.items(missing(results), "findings")
-    wanting = f"<h2>What is missing</h2>{lacking}" if lacking else ""
-    failed = f"<h2>What could not be read</h2>{html.items(captures.failed, 'findings')}" if captures.failed else ""
+    lines = html.items(missing(results), "findings")
+    lacking = f"<h2>Missing captures</h2>{lines}" if lines else ""
+    failed = f"<h2>Failed captures</h2>{html.items(captures.failed, 'findings')}" if captures.failed else ""
     foot = f"<footer>Made by ttinsys {__version__}. Each table is beside this page as CSV, each figure as SVG.</footer>"
     return (
-        f"{nav}<main>{head}{_captures(captures)}<h2>Measured beside published</h2>{_claims(beside)}{wanting}{failed}"
+        f"{nav}<main>{head}{_captures(captures)}<h2>Measured beside published</h2>{_claims(beside)}{lacking}{failed}"
         f"{''.join(parts)}{foot}</main>"
     )
 
@@ -83,14 +84,14 @@ def _body(captures: Captures, results: Sequence[Result], beside: Sequence[Beside
 def _captures(captures: Captures) -> str:
     devices = captures.runs["device"].drop_nulls().unique(maintain_order=True).to_list()
     models = captures.runs["model"].n_unique()
-    said = f"{len(captures.traces)} captures of {models} models on {', '.join(devices) or 'unnamed devices'}."
-    made_up = int(captures.runs["simulated"].sum())
-    note = f'<div class="note">No machine ran {made_up} of them: their times come from a model of a GPU.</div>'
-    return f"<p>{html.text(said)}</p>{note if made_up else ''}"
+    sentence = f"{len(captures.traces)} captures of {models} models on {', '.join(devices) or 'unnamed devices'}."
+    simulated = int(captures.runs["simulated"].sum())
+    note = f'<div class="note">{simulated} of them are simulated: their times come from a model of a GPU.</div>'
+    return f"<p>{html.text(sentence)}</p>{note if simulated else ''}"
 
 
 def _claims(beside: Sequence[Beside]) -> str:
-    """A row per claim: what the study says, how sure that is, and what was measured."""
+    """The table of claims: what the study publishes, how sure it is that it does, and what was measured."""
     rows = [
         f'<tr><td><a href="#{each.claim.item}">{html.text(each.claim.item.replace("-", " ").capitalize())}</a></td>'
         + "".join(f"<td>{html.text(cell)}</td>" for cell in (each.claim.subject, each.claim.says))
@@ -100,8 +101,8 @@ def _claims(beside: Sequence[Beside]) -> str:
     ]
     heads = "".join(f"<th>{name}</th>" for name in ("where", "what", "claim", "published", "mark", "measured"))
     marks = (
-        "stated: in the abstract; recalled: from the body, to compare with; published on an A100 80 GB, "
-        "FlashAttention-2 against unfused attention"
+        "Stated: in the abstract. Recalled: from the body of the paper. The study measures FlashAttention-2 against "
+        "unfused attention on an A100 80 GB"
     )
     return (
         f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
@@ -118,12 +119,13 @@ def _result(result: Result, folder: Path) -> str:
 
 
 def _evidence(id: str, number: int, each: Evidence, folder: Path) -> str:
-    """One view of one group: heading, picture and table; the latter two also go to files."""
+    """HTML of one view of one group: heading, figure and table. The figure and the table are also written as files."""
     name, frame = each.shown.name, each.shown.frame
     lacking = "".join(f'<div class="lacking">{html.text(sentence)}</div>' for sentence in each.shown.lacking)
     title = ": ".join(part for part in (each.label, each.view.heading) if part) or name
     if frame.is_empty():
         return lacking
+    # Titles hold names from traces: only letters and digits of them reach a file name.
     stem = re.sub("[^a-z0-9]+", "-", f"{id} {number:02d} {title}".lower()).strip("-")
     (folder / "tables").mkdir(exist_ok=True)
     frame.write_csv(folder / "tables" / f"{stem}.csv")

@@ -1,7 +1,7 @@
-"""Calls of annotated modules: lengths, FLOPs and bytes as annotation told them, beside the GPU time they launched.
+"""Calls of annotated modules: the lengths, FLOPs and bytes of their annotation, beside their GPU time.
 
-A call is one range of an annotated module. Its FLOPs, its bytes and its GPU time are all of what is outside the
-annotated ranges in it, so that each adds up over any group of calls without regard to nesting.
+A call is one range of an annotated module. Its FLOPs, bytes and GPU time are exclusive: those of annotated ranges in it
+belong to these. So each of the three adds up over any group of calls, whether or not the calls nest.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ from ttinsys.attribution.labels import LABELS
 
 CALLS = Table(
     "calls",
-    Column("range_id", pl.Int64, "nsys's RangeId"),
-    Column("module", pl.String, "name of the range: the module's path in the pipeline"),
-    Column("path", pl.String, "names of the ranges around it and its own"),
-    Column("depth", pl.UInt32, "number of enclosing ranges"),
+    Column("range_id", pl.Int64, "nsys's RangeId of the call's range."),
+    Column("module", pl.String, "Name of the range: the module's path in the pipeline."),
+    Column("path", pl.String, "Names of all ranges around the call and its own, outermost first, joined by `/`."),
+    Column("depth", pl.UInt32, "Number of enclosing ranges."),
     *LABELS,
-    Column("cpu_start_ns", pl.Int64, "opening of the range", unit="ns"),
-    Column("cpu_ns", pl.Int64, "its duration; null where it was never closed", unit="ns"),
-    Column("executions", pl.UInt32, "times that it ran: of a captured call, replays of its CUDA graph; else 1"),
-    Column("ops", pl.UInt32, "GPU operations launched outside the annotated ranges in it"),
-    Column("gpu_ns", pl.Int64, "their durations, added up", unit="ns"),
-    doc="one row per call of an annotated module, in the order of opening by thread",
-)
+    Column("cpu_start_ns", pl.Int64, "Time on the CPU when the range opened.", unit="ns"),
+    Column("cpu_ns", pl.Int64, "Duration of the range on the CPU; null where it never closed.", unit="ns"),
+    Column("executions", pl.UInt32, "Number of times that the call ran on the GPU: the replays of its CUDA graph if "
+           "it was captured into one, else 1."),
+    Column("ops", pl.UInt32, "Number of GPU operations launched in the range, outside annotated ranges in it."),
+    Column("gpu_ns", pl.Int64, "Sum of the durations of these operations; 0 where there is none.", unit="ns"),
+    doc="one row per call of an annotated module, by thread and time of opening",
+)  # fmt: skip
 
 
 def calls(ops: pl.LazyFrame, ranges: pl.LazyFrame) -> pl.LazyFrame:
@@ -37,7 +38,7 @@ def calls(ops: pl.LazyFrame, ranges: pl.LazyFrame) -> pl.LazyFrame:
     Returns:
         `CALLS`; `gpu_ns` adds up to the time of the operations that have a `module_id`.
     """
-    # Each node of a graph runs once in a replay.
+    # A node of a graph runs once in each replay, so the operations of one node count the replays.
     captured = pl.when(pl.col("attributed_by") == "graph_capture").then("graph_node_id").alias("node")
     launched = (
         ops.filter(pl.col("module_id").is_not_null())
@@ -64,21 +65,27 @@ def calls(ops: pl.LazyFrame, ranges: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def executed(name: str) -> pl.Expr:
-    """A cost of calls, `flops` or `bytes`, as often as they ran: what the time of their operations is to be held by."""
+    """A cost of calls over all their executions, which is the cost that belongs to `gpu_ns`.
+
+    Args:
+        name: `flops` or `bytes`.
+    """
     return pl.col(name) * pl.col("executions")
 
 
 def cores(calls: pl.LazyFrame) -> pl.LazyFrame:
-    """The calls of attention cores in the order of their opening.
+    """The calls of attention cores, in the order in which they open.
 
-    The length of self-attention is its keys, which are the tokens so far where a decoder writes one at a time; that
-    of attention whose keys hold the text, its queries.
+    The sequence length of self-attention is its number of keys: when a decoder generates one token at a time, these are
+    the tokens so far. The keys of cross-attention and joint attention include the text, so their length is the number
+    of queries.
 
     Args:
         calls: `CALLS`.
 
     Returns:
-        `CALLS` with `call`, their number, and `length`; `gpu_ns` is null where they launched nothing.
+        `CALLS` with `call` (the number of the call, from 0) and `length`; `gpu_ns` is null where the call launched
+        nothing.
     """
     with_text = pl.col("role").is_in(["cross_attention", "joint_attention"])
     return (

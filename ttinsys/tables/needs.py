@@ -1,4 +1,4 @@
-"""What an analysis cannot do without, and what to tell a person whose trace lacks it."""
+"""Needs: what a trace must have for an analysis, and the error for a trace that lacks it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from parsers.schema import Table
 
 _ANNOTATE = (
     "capture it with `python -m annotate.run --model NAME --profile FILE`, or put `with annotate(pipeline):` around "
-    "the call of your own"
+    "your own call"
 )
+_LEAF = "use granularity leaf, and no torch.compile, whose blocks have no ranges inside"
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Something that a trace has or lacks.
+    """Something that an analysis needs of a trace.
 
     Args:
-        table: the table that shows it.
-        present: an aggregate over that table, Boolean: whether it is there.
-        lacking: what to say where it is not, after the name of the trace, with the remedy.
+        table: name of the table that shows whether the trace has it.
+        present: a Boolean aggregate over that table: whether the trace has it.
+        lacking: the error where it is absent, continuing the name of the trace: what is missing, and what to do.
     """
 
     table: str
@@ -36,40 +37,40 @@ class Lacking(TraceError):
 
 
 def present(need: Need, tables: Mapping[str, pl.LazyFrame]) -> pl.LazyFrame:
-    """One Boolean: whether a trace has it.
+    """Whether a trace has what is needed, as a frame of one Boolean.
 
     Args:
         need: what is needed.
-        tables: the trace's, by name.
+        tables: the tables of the trace, by name.
     """
+    # Aggregates such as any() are null over a table without rows.
     return tables[need.table].select(need.present.fill_null(value=False))
 
 
 GPU_ACTIVITY = Need(
     "ops",
     pl.len() > 0,
-    "has no GPU activity, so there is no time to tell of: profile on a machine with a GPU with --trace=cuda,nvtx",
+    "has no GPU activity, so there is nothing to time: profile on a machine with a GPU with --trace=cuda,nvtx",
 )
 ANNOTATED_ROLES = Need(
     "ranges",
     pl.col("role").is_not_null().any(),
-    f"has no annotated range, so the roles of its layers are not known: {_ANNOTATE}",
+    f"has no annotated range, so the roles of its layers are unknown: {_ANNOTATE}",
 )
 ATTENTION_LENGTHS = Need(
     "ranges",
     pl.col("q_len").is_not_null().any(),
-    f"has no annotated call of attention, so sequence lengths are not known: {_ANNOTATE}; compiled blocks tell none, "
-    "nor does a granularity coarser than leaf",
+    f"has no annotated attention call, so sequence lengths are unknown: {_ANNOTATE}; {_LEAF}",
 )
 ANNOTATED_COSTS = Need(
     "ranges",
     pl.col("flops").is_not_null().any(),
-    f"has no annotated FLOPs: {_ANNOTATE}; compiled blocks tell none, nor does a granularity coarser than leaf",
+    f"has no annotated FLOPs: {_ANNOTATE}; {_LEAF}",
 )
 ANNOTATED_RUNS = Need(
     "runs",
     pl.len() > 0,
-    "does not say what was run (model, size of the picture): capture it with `python -m annotate.run --model NAME "
+    "does not say what was run (model, image size): capture it with `python -m annotate.run --model NAME "
     "--profile FILE`",
 )
 

@@ -1,4 +1,4 @@
-"""What a trace holds: how it was made, its tables, devices, processes, ranges and GPU work, and how much is attributed.
+"""Describe a trace: its capture, tables, devices, processes, ranges and GPU work, and how much is attributed.
 
     overview(ttinsys.load("run.sqlite")).notes
 
@@ -92,7 +92,7 @@ def overview(
         ]
     )
     stated = dict(export.drop_nulls().iter_rows())
-    said = marks(trace)
+    annotations = marks(trace)
     made_up = [f"No machine ran this: {stated[key]}." for key in _MADE_UP if key in stated]
     missing = _missing(whole, covered, by_domain, selection)
     odd = _oddities(trace, covered, by_domain, elsewhere.item(), backwards.item())
@@ -108,8 +108,8 @@ def overview(
         operations=operations,
         ranges=by_domain,
         coverage=covered,
-        runs=tuple(run_descriptions(said)),
-        notes=tuple(dict.fromkeys([*made_up, *missing, *odd, *unread(said)])),
+        runs=tuple(run_descriptions(annotations)),
+        notes=tuple(dict.fromkeys([*made_up, *missing, *odd, *unread(annotations)])),
     )
 
 
@@ -188,7 +188,7 @@ def simulated(keys: Mapping[str, str]) -> str | None:
 def _missing(
     whole: Trace, covered: pl.DataFrame, by_domain: pl.DataFrame, selection: Selection | None
 ) -> Iterator[str]:
-    """What is not there, and how to get it: from another capture, or with other filters."""
+    """What the trace lacks, and how to get it: by another capture, or by other filters."""
     if covered.is_empty() and selection:
         yield _sentence(available(whole, selection))
     elif covered.is_empty():
@@ -204,7 +204,7 @@ def _sentence(text: str) -> str:
 def _oddities(
     trace: Trace, covered: pl.DataFrame, by_domain: pl.DataFrame, elsewhere: int, backwards: int
 ) -> Iterator[str]:
-    """What makes numbers mean something else than they seem to."""
+    """What a reader must know to read the numbers right."""
     if trace.has("graph_launches"):
         yield "CUDA graphs are traced as a whole: profile with --cuda-graph-trace=node to see their kernels."
     early = covered.filter(pl.col("attributed_by") == "launched_before_capture")["ops"].sum()

@@ -14,7 +14,7 @@ _HALVING = ("AutoencoderKL", "AutoencoderKLTemporalDecoder", "AutoencoderKLCogVi
 """Autoencoders that halve the sides between each two of their levels."""
 
 IMAGE_TOKENS = 32
-"""Tokens into which the image projection of a U-Net turns the embedding of a picture, as its class does by default."""
+"""Tokens into which the image projection of a U-Net turns the embedding of an image, as its class does by default."""
 
 
 class NotDerivable(ValueError):
@@ -28,8 +28,8 @@ class Latents:
     Args:
         height: height of its input, in latents; in pixels where the model has no autoencoder. 0 for text alone.
         width: width of its input.
-        frames: frames of its input; 1 for a picture.
-        text: tokens that it attends to beside the picture or clip.
+        frames: frames of its input; 1 for an image.
+        text: tokens that it attends to beside the image or clip.
         padded: tokens of that text with their padding, which some layers see.
     """
 
@@ -73,7 +73,7 @@ def latents_of(parts: Mapping[str, Part], component: str, request: Request, text
 
 
 def reads_text(part: Part) -> bool:
-    """Whether a component attends to tokens of a text, and not to those of a picture."""
+    """Whether a component attends to tokens of a text, and not to those of an image."""
     return class_of(part) != "UNetSpatioTemporalConditionModel" and not _takes_image_tokens(part)
 
 
@@ -82,7 +82,7 @@ def _takes_image_tokens(part: Part) -> bool:
 
 
 def _share_of_sides(parts: Mapping[str, Part], component: str) -> int:
-    """How many times shorter the sides of a component's picture are, in a cascade of models of pixels."""
+    """How many times shorter the sides of a component's image are, in a cascade of models of pixels."""
     sides = [part.config["sample_size"] for part in parts.values() if "sample_size" in part.config]
     own: int | None = parts[component].config.get("sample_size")
     return max(sides) // own if own else 1
