@@ -223,6 +223,39 @@ def test_command_refuses_what_is_no_profile_in_one_line(tmp_path: Path) -> None:
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("kernels.csv", "Time (%),Total Time (ns),Instances\n50.0,1,1\n", "a table that `nsys stats` printed"),
+        ("torch.json", '{"schemaVersion": 1, "traceEvents": []}', "a trace of the PyTorch profiler"),
+        ("run.sqlite", "SQLite format 3", "a trace of Nsight Systems: pass it as --trace, and as PROFILE"),
+        ("profile.zip", "PK\x03\x04", "a zip archive: unpack it first: `unzip "),
+        ("mine.csv", "a,b\n1,2\n", "has no line that names the columns ID and Kernel Name"),
+        ("empty.csv", "", "has no line that names the columns ID and Kernel Name"),
+    ],
+)
+def test_file_that_is_no_profile_is_told_what_it_is(tmp_path: Path, name: str, content: str, problem: str) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    code, out, err = run(path)
+    assert (code != 0, out) == (True, "")
+    (line,) = err.splitlines()
+    assert line.startswith(f"Error: {path}: {problem}")
+    if name in {"kernels.csv", "torch.json", "run.sqlite"}:
+        assert line.endswith("give the output of `ncu --csv --page raw`, or a .ncu-rep report")
+
+
+def test_missing_profile_gets_the_nearest_name_beside_it(tmp_path: Path) -> None:
+    written(tmp_path)
+    lines = [run(tmp_path / name)[2].splitlines() for name in ("profil.csv", "elsewhere.csv", "none/profile.csv")]
+    remedy = "give the output of `ncu --csv --page raw`, or a .ncu-rep report"
+    assert lines == [
+        [f"Error: {tmp_path / 'profil.csv'}: no such file (did you mean 'profile.csv'?): {remedy}"],
+        [f"Error: {tmp_path / 'elsewhere.csv'}: no such file: {remedy}"],
+        [f"Error: {tmp_path / 'none/profile.csv'}: no such file: {remedy}"],
+    ]
+
+
 def test_figure_shows_attention_where_some_was_profiled(tmp_path: Path) -> None:
     frame = counters(profile(*IN_RANGES, ("implicit_convolve_sgemm", "unet.conv", 9, 0.9)), tables_of(unet(tmp_path)))
     (data,) = specification(draw_figure("cache", frame))["datasets"].values()

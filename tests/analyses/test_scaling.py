@@ -196,12 +196,12 @@ def test_what_is_no_sweep_is_refused_in_a_line_that_says_what_varies(tmp_path: P
 
     four, eight = point(tmp_path, 4), point(tmp_path, 8)
     assert refusal(four, four).startswith("none of pixels, frames, batch, tokens varies")
-    assert refusal(four, eight, over="frames").startswith("frames do not vary (pixels does)")
+    assert refusal(four, eight, over="frames").startswith("frames do not vary, pixels do: ")
     assert refusal(four, eight, component="decoder") == "no GPU work in decoder: give --component denoiser or vae"
     other = point(tmp_path, 8, attention="eager")
-    assert refusal(four, other) == "no two traces differ in pixels alone: they differ in attention, too"
+    assert refusal(four, other) == "no two traces differ in pixels alone: they also differ in attention"
     untold = point(tmp_path, 8, height=None)
-    assert refusal(four, eight, untold).endswith("does not say its pixels: leave it out, or choose another --over")
+    assert refusal(four, eight, untold).endswith("does not give its pixels: leave it out, or choose another --over")
 
 
 def test_trace_that_tells_of_no_run_is_refused_with_the_remedy(tmp_path: Path) -> None:

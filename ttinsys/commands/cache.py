@@ -58,6 +58,7 @@ def command(
 
     if trace is None and selection:
         raise click.UsageError("filters select operations of a trace: give --trace, too")
+    _refuse_other_files(profile)
     kernels = load(profile, ncu)
     tables = None
     if trace is not None:
@@ -72,3 +73,28 @@ def command(
     matched = result.filter(result["matched_by"].is_in(["nvtx", "order"]))["instances"].sum()
     outcome = f"{matched} of them matched to a layer" if tables is not None else "give --trace to get their roles"
     note(f"{profile}: {kernels.height} kernels profiled; {outcome}")
+
+
+_REMEDY = "give the output of `ncu --csv --page raw`, or a .ncu-rep report"
+_TRACES = (".sqlite", ".nsys-rep", "_pqtdir", "_arwdir")
+
+
+def _refuse_other_files(profile: Path) -> None:
+    """Raise `TraceError` for a path that is recognized as something else than a profile of Nsight Compute."""
+    from parsers.errors import TraceError, UnreadableTrace, did_you_mean
+    from parsers.foreign import HEAD_BYTES, recognized
+    from parsers.ncu import SUFFIX
+
+    if profile.name.endswith(_TRACES) and profile.exists():
+        raise UnreadableTrace(profile, "a trace of Nsight Systems", f"pass it as --trace, and as PROFILE {_REMEDY}")
+    if not profile.exists():
+        folder = profile.parent.iterdir() if profile.parent.is_dir() else ()
+        names = [path.name for path in folder if path.suffix in (".csv", SUFFIX)]
+        raise TraceError(f"{profile}: no such file{did_you_mean(profile.name, names)}: {_REMEDY}")
+    if profile.suffix == SUFFIX or not profile.is_file():
+        return
+    with profile.open("rb") as file:
+        what = recognized(profile, file.read(HEAD_BYTES))
+    if what is not None and "Nsight Compute" not in what[0]:
+        problem, remedy = what
+        raise UnreadableTrace(profile, problem, _REMEDY if "nsys" in f"{problem} {remedy}" else remedy)

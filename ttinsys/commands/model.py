@@ -155,14 +155,14 @@ def _conditions(spec: Model, size: Size, request: Request, *, doubled: bool) -> 
     """The sizes that the costs are of, and how guidance counts."""
     from ttinsys.published.layers import guidance_of
 
-    picture = f"{request.width}x{request.height} pixels" if request.height else None
+    image = f"{request.width}x{request.height} pixels" if request.height else None
     frames = f"{request.frames} frames" if request.frames else None
     guidance = "doubled for guidance" if doubled else "not doubled for guidance"
     if not doubled and guidance_of(spec, size) == "forward":
         guidance = "a second forward of the same size for guidance"
     elif not doubled and guidance_of(spec, size) == "input":
         guidance = "guidance an input of the model"
-    asked = ", ".join(filter(None, [spec.title, picture, frames, f"batch {request.batch}", guidance]))
+    asked = ", ".join(filter(None, [spec.title, image, frames, f"batch {request.batch}", guidance]))
     return f"Costs of one forward: {asked}."
 
 
