@@ -192,7 +192,8 @@ def test_command_writes_what_the_library_returns(tmp_path: Path) -> None:
     code, out, err = run(path, "--format", "csv", "--plot", tmp_path / "cache.svg")
     expected = counters(parse(path.read_bytes(), path))
     assert (code, out) == (0, expected.write_csv())
-    assert err == f"{path}: 3 kernels profiled, and no --trace that tells what their layers do\n"
+    told = f"{path}: 3 kernels profiled, and no --trace that tells what their layers do\n"
+    assert err == f"wrote {tmp_path / 'cache.svg'}\n{told}"
     assert (tmp_path / "cache.svg").stat().st_size > 0
 
 
