@@ -174,7 +174,7 @@ ttinsys.brekdown(trace)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.slow(20)
 def test_type_checker_sees_the_functions_their_options_and_their_choices(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", str(tmp_path / "program.py")]
