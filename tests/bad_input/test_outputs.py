@@ -129,7 +129,7 @@ def test_reader_that_leaves_early_ends_the_run_quietly(format: str) -> None:
     os.close(read)
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     os.close(write)
-    assert (done.returncode, done.stderr) == (1, "")
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_standard_output_that_is_closed_is_a_usage_error() -> None:
