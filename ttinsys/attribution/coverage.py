@@ -22,16 +22,13 @@ def coverage(ops: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def coverage_sentence(covered: pl.DataFrame, *, filtered: bool = False) -> str:
+def coverage_sentence(covered: pl.DataFrame) -> str:
     """One line: the operations, their time, the share that is attributed, and the reasons for the remaining share.
 
     Args:
         covered: what `coverage` returns, collected.
-        filtered: whether filters selected a part of the operations.
     """
     if covered.is_empty():
-        if filtered:
-            return "no GPU operation is left by the filters"
         return "no GPU activity: profile on a machine with a GPU with --trace=cuda,nvtx"
     whole_ns = _total(covered["sum_ns"])
     reasons = ", ".join(
