@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ttinsys.commands.analyses import AnalysisCommand
 from ttinsys.commands.options import each, note, output_options, plot_option, selection_options
+from ttinsys.measures.counters import CACHE
 
 if TYPE_CHECKING:
     from ttinsys.attribution.select import Selection
     from ttinsys.render import Destination
 
 
-@click.command()
+@click.command(cls=AnalysisCommand)
 @click.argument("profile", metavar="PROFILE", type=click.Path(path_type=Path))
 @click.option(
     "--trace", metavar="TRACE", type=click.Path(path_type=Path), help="A trace of the same program, for the roles."
@@ -53,7 +55,7 @@ def command(
     """See the module."""
     from parsers.ncu import load
     from ttinsys.attribution.select import apply_selection
-    from ttinsys.measures.counters import CACHE, counters
+    from ttinsys.measures.counters import counters
     from ttinsys.render import emit
     from ttinsys.tables.registry import tables_of
 
@@ -77,6 +79,8 @@ def command(
     matched = result.filter(result["matched_by"].is_in(["nvtx", "order"]))["instances"].sum()
     note(f"{profile}: {kernels.height} kernels profiled, {matched} of them matched with a layer of the trace")
 
+
+command.table = CACHE
 
 _REMEDY = "give the output of `ncu --csv --page raw`, or a .ncu-rep report"
 _TRACES = (".sqlite", ".nsys-rep", "_pqtdir", "_arwdir")

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ttinsys.commands.analyses import AnalysisCommand
 from ttinsys.commands.options import each, note, output_options, plot_option
+from ttinsys.measures.analytical import MODEL_COSTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +35,7 @@ _COUNT = click.IntRange(min=1)
 _CONFIGURATIONS = ("full", "tiny")
 
 
-@click.command()
+@click.command(cls=AnalysisCommand)
 @click.argument("name", metavar="NAME")
 @click.option("--height", type=_COUNT, help="Height of the image in pixels; else the model's default.")
 @click.option("--width", type=_COUNT, help="Width of the image in pixels; else the model's default.")
@@ -67,7 +69,6 @@ def command(
     **sizes: int | None,
 ) -> None:
     """See the module."""
-    from ttinsys.measures.analytical import MODEL_COSTS
     from ttinsys.measures.analytical_notes import cost_notes
     from ttinsys.published.layers import guidance_of
     from ttinsys.published.sheets import model, unknown_model
@@ -93,6 +94,9 @@ def command(
     emit(costs, destination, table=MODEL_COSTS)
     for sentence in sentences:
         note(sentence)
+
+
+command.table = MODEL_COSTS
 
 
 def _tables(trace: Path, nsys: str | None) -> Mapping[str, pl.LazyFrame]:
