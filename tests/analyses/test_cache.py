@@ -192,8 +192,8 @@ def test_command_writes_what_the_library_returns(tmp_path: Path) -> None:
     code, out, err = run(path, "--format", "csv", "--plot", tmp_path / "cache.svg")
     expected = counters(parse(path.read_bytes(), path))
     assert (code, out) == (0, expected.write_csv())
-    note = f"{path}: 3 kernels profiled; without --trace, the roles of their layers are unknown"
-    assert err == f"wrote {tmp_path / 'cache.svg'}\n{note}\n"
+    wrote = f"wrote {tmp_path / 'cache.svg'}"
+    assert err == f"{wrote}\n{path}: 3 kernels profiled; give --trace to get their roles\n"
     assert (tmp_path / "cache.svg").stat().st_size > 0
 
 
@@ -206,13 +206,13 @@ def test_command_joins_a_trace_and_says_how_much_it_found(tmp_path: Path) -> Non
     code, out, err = run(written(tmp_path), "--trace", t.write(tmp_path / "t.sqlite"), "--format", "csv")
     assert code == 0
     assert pl.read_csv(out.encode())["role"].to_list() == [SPATIAL] * 3
-    assert err.endswith("profile.csv: 3 kernels profiled, 3 of them matched with a layer of the trace\n")
+    assert err.endswith("profile.csv: 3 kernels profiled; 3 of them matched to a layer\n")
 
 
 def test_command_does_not_ignore_a_filter(tmp_path: Path) -> None:
     code, out, err = run(written(tmp_path), "--time", "/1s")
     assert (code, out) == (2, "")
-    assert "operations are selected from a trace: give --trace, too" in err
+    assert "filters select operations of a trace: give --trace, too" in err
 
 
 def test_command_refuses_what_is_no_profile_in_one_line(tmp_path: Path) -> None:

@@ -1,12 +1,11 @@
-"""Group cache hit rates and DRAM traffic by role and operator, from an Nsight Compute profile.
+"""Show cache hit rates and DRAM traffic by operator and role, from an Nsight Compute profile.
 
 ttinsys cache profile.csv --trace run.sqlite
 ttinsys cache profile.ncu-rep --trace run.sqlite --plot cache.svg
 
-PROFILE is the output of `ncu --csv --page raw`, or a .ncu-rep report. A
-trace of the same program gives the roles of the layers, and filters select its
-operations. Without a trace, rows are of modules, where the profiled program was
-annotated.
+PROFILE is the output of `ncu --csv --page raw`, or a .ncu-rep report. A trace of the same program, given with --trace,
+tells the role of each kernel; filters select operations of that trace. Without a trace, rows are modules, provided that
+the program was annotated while it was profiled.
 """
 
 from __future__ import annotations
@@ -28,17 +27,17 @@ if TYPE_CHECKING:
 @click.command(cls=AnalysisCommand)
 @click.argument("profile", metavar="PROFILE", type=click.Path(path_type=Path))
 @click.option(
-    "--trace", metavar="TRACE", type=click.Path(path_type=Path), help="A trace of the same program, for the roles."
+    "--trace", metavar="TRACE", type=click.Path(path_type=Path), help="Take roles from this trace of the same program."
 )
 @click.option(
     "--match",
     type=click.Choice(("auto", "nvtx", "order")),
     default="auto",
     show_default=True,
-    help="Find the layer of a kernel by the NVTX range around its launch, by the order of launches, or by either.",
+    help="Match kernels to layers by NVTX range, by order of launches, or by whichever matches first (auto).",
 )
-@click.option("--ncu", metavar="PATH", help="The ncu that reads .ncu-rep reports; else the one on PATH.")
-@click.option("--nsys", metavar="PATH", help="The nsys that exports .nsys-rep reports; else the one on PATH.")
+@click.option("--ncu", metavar="PATH", help="Read .ncu-rep reports with this ncu instead of the one on PATH.")
+@click.option("--nsys", metavar="PATH", help="Export .nsys-rep reports with this nsys instead of the one on PATH.")
 @selection_options
 @output_options
 @plot_option
@@ -52,7 +51,7 @@ def command(
     destination: Destination,
     plot: Destination | None,
 ) -> None:
-    """See the module."""
+    """Run `ttinsys cache`."""
     from parsers.ncu import load
     from ttinsys.attribution.select import apply_selection
     from ttinsys.measures.counters import counters
@@ -60,7 +59,7 @@ def command(
     from ttinsys.tables.registry import tables_of
 
     if trace is None and selection:
-        raise click.UsageError("operations are selected from a trace: give --trace, too")
+        raise click.UsageError("filters select operations of a trace: give --trace, too")
     _refuse_other_files(profile)
     kernels = load(profile, ncu)
     tables = None
@@ -73,11 +72,9 @@ def command(
 
         save_figure(draw_figure("cache", result), plot)
     emit(result, destination, table=CACHE)
-    if tables is None:
-        note(f"{profile}: {kernels.height} kernels profiled; without --trace, the roles of their layers are unknown")
-        return
     matched = result.filter(result["matched_by"].is_in(["nvtx", "order"]))["instances"].sum()
-    note(f"{profile}: {kernels.height} kernels profiled, {matched} of them matched with a layer of the trace")
+    outcome = f"{matched} of them matched to a layer" if tables is not None else "give --trace to get their roles"
+    note(f"{profile}: {kernels.height} kernels profiled; {outcome}")
 
 
 command.table = CACHE
