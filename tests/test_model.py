@@ -184,6 +184,18 @@ def test_components_of_one_class_are_told_apart_by_their_order(tmp_path: Path) -
     assert {name: tuple(root) for name, root in roots.items()} == {"a": ("base.unet", 1), "b": ("fine.unet", 2)}
 
 
+def test_replays_of_a_cuda_graph_are_forwards(tmp_path: Path) -> None:
+    # One forward opened ranges while its graph was captured, and none in the five replays.
+    calls = tables_of(traced(forwards=1).load(tmp_path))["calls"].collect()
+    replayed = calls.with_columns(
+        pl.when(pl.col("ops") > 0).then(5).otherwise("executions").alias("executions"), pl.col("gpu_ns") * 5
+    )
+    roots = root_calls(replayed, {"unet": "UNet2DConditionModel"})
+    assert roots["unet"].forwards == 5
+    frame = with_trace(model_costs({"unet": two_layers()}), replayed, roots)
+    assert frame.select(MEASURED).row(0) == ("spatial_attention", 2, 2.0, 1728.0, 20.0, None)
+
+
 # The command
 
 
@@ -208,6 +220,15 @@ def test_command_writes_rows_that_add_up_and_says_of_what(tmp_path: Path) -> Non
     file = tmp_path / "costs.parquet"
     assert run(SD, "--height", "256", "--width", "256", "--no-guidance", "-o", file)[0] == 0
     assert int(pl.read_parquet(file)["flops"].sum()) / 1e12 == pytest.approx(0.180, abs=0.0005)
+
+
+@pytest.mark.parametrize("name", ["model", "cache", "taxonomy"])
+def test_help_ends_with_the_columns(name: str) -> None:
+    done = CliRunner().invoke(main, [name, "--help"])
+    assert done.exit_code == 0
+    options, columns = done.stdout.index("Options:"), done.stdout.index("Columns, one row per")
+    assert options < columns
+    assert {"model": "flops [FLOP]", "cache": "l1_hit_ratio [ratio]", "taxonomy": "multipliers"}[name] in done.stdout
 
 
 def test_guidance_is_as_the_model_has_it_unless_said_otherwise() -> None:

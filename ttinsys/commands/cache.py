@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ttinsys.commands.analyses import AnalysisCommand
 from ttinsys.commands.options import each, note, output_options, plot_option, selection_options
+from ttinsys.measures.counters import CACHE
 
 if TYPE_CHECKING:
     from ttinsys.attribution.select import Selection
     from ttinsys.render import Destination
 
 
-@click.command()
+@click.command(cls=AnalysisCommand)
 @click.argument("profile", metavar="PROFILE", type=click.Path(path_type=Path))
 @click.option(
     "--trace", metavar="TRACE", type=click.Path(path_type=Path), help="Take roles from this trace of the same program."
@@ -52,7 +54,7 @@ def command(
     """Run `ttinsys cache`."""
     from parsers.ncu import load
     from ttinsys.attribution.select import apply_selection
-    from ttinsys.measures.counters import CACHE, counters
+    from ttinsys.measures.counters import counters
     from ttinsys.render import emit
     from ttinsys.tables.registry import tables_of
 
@@ -74,6 +76,8 @@ def command(
     outcome = f"{matched} of them matched to a layer" if tables is not None else "give --trace to get their roles"
     note(f"{profile}: {kernels.height} kernels profiled; {outcome}")
 
+
+command.table = CACHE
 
 _REMEDY = "give the output of `ncu --csv --page raw`, or a .ncu-rep report"
 _TRACES = (".sqlite", ".nsys-rep", "_pqtdir", "_arwdir")

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ttinsys.commands.analyses import AnalysisCommand
 from ttinsys.commands.options import each, note, output_options, plot_option
+from ttinsys.measures.analytical import MODEL_COSTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +34,7 @@ _COUNT = click.IntRange(min=1)
 _CONFIGURATIONS = ("full", "tiny")
 
 
-@click.command()
+@click.command(cls=AnalysisCommand)
 @click.argument("name", metavar="NAME")
 @click.option("--height", type=_COUNT, help="Set the height of the image in pixels; the default is the model's.")
 @click.option("--width", type=_COUNT, help="Set the width of the image in pixels; the default is the model's.")
@@ -70,7 +72,6 @@ def command(
     **sizes: int | None,
 ) -> None:
     """Run `ttinsys model`."""
-    from ttinsys.measures.analytical import MODEL_COSTS
     from ttinsys.measures.analytical_notes import cost_notes
     from ttinsys.published.layers import guidance_of
     from ttinsys.published.sheets import model, unknown_model
@@ -96,6 +97,9 @@ def command(
     emit(costs, destination, table=MODEL_COSTS)
     for sentence in sentences:
         note(sentence)
+
+
+command.table = MODEL_COSTS
 
 
 def _tables(trace: Path, nsys: str | None) -> Mapping[str, pl.LazyFrame]:

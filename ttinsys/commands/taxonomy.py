@@ -13,20 +13,22 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ttinsys.commands.analyses import AnalysisCommand
 from ttinsys.commands.options import output_options, plot_option
+from ttinsys.published.taxonomy import TAXONOMY
 
 if TYPE_CHECKING:
     from ttinsys.render import Destination
 
 
-@click.command()
+@click.command(cls=AnalysisCommand)
 @click.argument("models", metavar="[MODEL]...", nargs=-1)
 @output_options
 @plot_option
 def command(models: tuple[str, ...], destination: Destination, plot: Destination | None) -> None:
     """Run `ttinsys taxonomy`."""
     from ttinsys.published.sheets import unknown_model
-    from ttinsys.published.taxonomy import TAXONOMY, taxonomy
+    from ttinsys.published.taxonomy import taxonomy
     from ttinsys.render import emit
 
     if (error := unknown_model(models)) is not None:
@@ -37,3 +39,6 @@ def command(models: tuple[str, ...], destination: Destination, plot: Destination
 
         save_figure(draw_figure("taxonomy", result), plot)
     emit(result, destination, table=TAXONOMY)
+
+
+command.table = TAXONOMY
