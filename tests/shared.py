@@ -108,7 +108,8 @@ def run_under_nsys(command: Sequence[str | Path]) -> subprocess.CompletedProcess
 def under_nsys(folder: Path, program: Sequence[str]) -> Path:
     """Capture a program, and export it to SQLite; `run_under_nsys` says what is tried again."""
     export = folder / "run.sqlite"
-    options = ["--trace=nvtx", "--sample=none", "--cpuctxsw=none", "--export=sqlite", "-o", export.with_suffix("")]
+    output = str(export.with_suffix(""))
+    options = ["--trace=nvtx", "--sample=none", "--cpuctxsw=none", "--export=sqlite", "-o", output]
     done = run_under_nsys([str(NSYS), "profile", *options, *program])
     assert export.exists(), done.stdout[-2000:] + done.stderr[-2000:]
     return export
