@@ -55,8 +55,8 @@ class Gpu:
 _H100 = "NVIDIA H100 Tensor Core GPU data sheet, H100 SXM; SMs and clock: H100 architecture white paper"
 
 GPUS: Mapping[str, Gpu] = {
-    found.key: found
-    for found in (
+    sheet.key: sheet
+    for sheet in (
         Gpu(
             "h100", "NVIDIA H100 80GB HBM3", "GH100", (9, 0), 132, 1_980_000_000, 80 * 10**9,
             3.35e12, 989.4e12, 494.7e12, 66.9e12, _H100,
@@ -104,4 +104,4 @@ def gpu(key: str) -> Gpu:
 
 def known(name: str) -> Gpu | None:
     """The GPU that a trace names; None where no data sheet is known."""
-    return next((found for found in GPUS.values() if found.name == name), None)
+    return next((sheet for sheet in GPUS.values() if sheet.name == name), None)

@@ -1,17 +1,17 @@
-"""What a range says beside its name, as data in the trace: written and parsed here alone.
+"""The format of what annotated ranges carry beside their names. Nothing else writes or parses it.
 
-A range is named after its module's path and nothing else, so that it groups in any tool. What it carries comes in two
-kinds of NVTX marks of the same domain:
+A range is named after the path of its module and nothing else, so that it groups in any tool. What it carries lies in
+NVTX marks of the same domain, of two kinds:
 
-- *Of a module*, the same in every call: one mark whose text is `ttinsys/1 module {...}`, JSON that gives the name of
+- A mark of a *module* holds what is the same in every call: its text is `ttinsys/1 module {...}`, JSON with the name of
   the range and its role, class, component and size.
-- *Of a call*, which differs with the shapes: a call is a number, the payload of its ranges. Each of its values is one
-  mark: the text names the field (`ttinsys/1 q_len`), the category is the call, the payload is the value. A mark
-  `ttinsys/1 call` directly inside a range gives the range the call in its payload, where that is known only at the end.
+- A mark of a *call* holds one value that depends on shapes: its text names the field (`ttinsys/1 q_len`), its category
+  is the number of the call, its payload the value. The payload of a range is the number of its call. Where that is
+  known only when the range ends, a mark `ttinsys/1 call` directly inside the range has it as payload.
 
-So the strings of a trace are bounded by the modules of the model, however many shapes a long decode goes through, and
-integers are all that calls need: structured payloads do not survive a 2023 export. The category of a range is its
-role, so that a viewer colours and filters by it. The number after the slash is the format's version.
+So the number of strings is bounded by the modules of the model, however many shapes a long decode goes through, and
+values of calls are integers: an nsys export of 2023 drops structured payloads. The category of a range is its role, so
+that a viewer can colour and filter by it. The number after the slash is the version of the format.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 DOMAIN = "ttinsys"
-"""NVTX domain of the ranges and the marks."""
+"""NVTX domain of ranges and marks."""
 
 VERSION = 1
-"""Version of the format. A reader ignores marks of a version that it does not know, and says so."""
+"""Version of the format. A reader ignores marks of an unknown version, and says so."""
 
 ATTENTION_ROLES = (
     "spatial_attention",
@@ -59,34 +59,34 @@ COMPONENTS = ("text_encoder", "image_encoder", "denoiser", "vae", "scheduler", "
 """Parts of a pipeline."""
 
 PHASES = ("prefill", "decode")
-"""Of an autoregressive step: many queries at once, or one."""
+"""Phases of an autoregressive model: a step with many queries at once, or with one."""
 
 LEVELS = ("step", "stage", "component", "block", "leaf")
-"""Granularities of ranges, coarsest first; each has the ranges of those before it."""
+"""Granularities of ranges, coarsest first. Each includes the ranges of those before it."""
 
 DTYPES = ("float32", "float16", "bfloat16", "float64", "float8_e4m3fn", "float8_e5m2", "int64", "int32", "int8", "bool")
 
 FIELDS: Mapping[str, str] = {
-    "q_len": "queries of an attention call, per head and batch entry",
-    "kv_len": "keys of an attention call",
-    "heads": "heads of an attention call",
-    "flops": "floating-point operations of the call outside the ranges in it; a multiply-add is two",
-    "bytes": "least traffic of the call outside the ranges in it: inputs, weights and outputs, once each",
-    "dtype": "of the first tensor: position in `DTYPES`",
-    "step": "number of the step in its run, from zero",
-    "phase": "position in `PHASES`",
+    "q_len": "Number of queries of an attention call, per head and batch entry.",
+    "kv_len": "Number of keys of an attention call, per head and batch entry.",
+    "heads": "Number of heads of an attention call.",
+    "flops": "Floating-point operations of the call outside the ranges inside it; a multiply-add is two.",
+    "bytes": "Least traffic of the call outside the ranges inside it: inputs, weights and outputs, once each.",
+    "dtype": "Type of the first tensor, as position in `DTYPES`.",
+    "step": "Number of the step in its run, from 0.",
+    "phase": "Phase of the step, as position in `PHASES`.",
 }
-"""Values that a call has, beside the shapes of its inputs (`shape.0.1` is the second dimension of the first)."""
+"""Values of a call, beside the shapes of its inputs (`shape.0.1` is the second dimension of the first input)."""
 
 FIRST_CALL = 1000
-"""Calls are numbered from here on: smaller categories are roles."""
+"""Number of the first call; smaller categories are roles."""
 
 PREFIX = "ttinsys/"
-"""What the text of every mark of ours begins with, whatever its version."""
+"""Prefix of the text of all our marks, of any version."""
 
 _CURRENT = f"{PREFIX}{VERSION} "
 CALL_TEXT = f"{_CURRENT}call"
-"""Text of the mark that gives the range around it its call."""
+"""Text of the mark that holds the call of the range around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +94,13 @@ class ModuleLabel:
     """What is the same in every call of a module.
 
     Args:
-        name: of its ranges: the module's path in the pipeline.
+        name: name of its ranges: the path of the module in the pipeline.
         role: one of `ROLES`.
-        cls: name of its class, or of the function for what is no module.
+        cls: name of its class, or of the function that is no module.
         component: one of `COMPONENTS`; None for the pipeline as a whole.
-        attention: role of the attention that it is or is a part of; None outside.
-        parameters: its own and those of all modules in it.
-        level: of `LEVELS`, the coarsest at which it has ranges.
+        attention: role of the attention that it is or belongs to; None outside attention.
+        parameters: number of its parameters, with those of the modules inside it.
+        level: coarsest of `LEVELS` at which it has ranges.
     """
 
     name: str
@@ -114,8 +114,8 @@ class ModuleLabel:
 
 def module_text(label: ModuleLabel) -> str:
     """Text of the mark that describes a module."""
-    said = {key: value for key, value in asdict(label).items() if value not in {None, "", 0}}
-    return f"{_CURRENT}module {json.dumps(said, ensure_ascii=False, separators=(',', ':'))}"
+    stated = {key: value for key, value in asdict(label).items() if value not in {None, "", 0}}
+    return f"{_CURRENT}module {json.dumps(stated, ensure_ascii=False, separators=(',', ':'))}"
 
 
 def run_text(run: Mapping[str, Any]) -> str:
@@ -124,48 +124,48 @@ def run_text(run: Mapping[str, Any]) -> str:
 
 
 def field_text(name: str) -> str:
-    """Text of the mark that holds a value of a call: of `FIELDS`, or `shape.I.J`."""
+    """Text of the mark that holds a value of a call: a name of `FIELDS`, or `shape.I.J`."""
     return _CURRENT + name
 
 
 def parse_module(text: str) -> ModuleLabel | None:
-    """What the mark of a module says; None where the text is no such mark, or not a sound one."""
-    said = _json_after(f"{_CURRENT}module ", text)
-    if said is None or not isinstance(said.get("name"), str):
+    """The label in the mark of a module; None where the text is no such mark, or is damaged."""
+    content = _json_after(f"{_CURRENT}module ", text)
+    if content is None or not isinstance(content.get("name"), str):
         return None
-    kept: dict[str, Any] = {
-        field.name: said[field.name]
+    sound: dict[str, Any] = {
+        field.name: content[field.name]
         for field in fields(ModuleLabel)
-        if isinstance(said.get(field.name), int if field.name == "parameters" else str)
+        if isinstance(content.get(field.name), int if field.name == "parameters" else str)
     }
-    return ModuleLabel(**kept)
+    return ModuleLabel(**sound)
 
 
 def parse_run(text: str) -> dict[str, Any] | None:
-    """What the mark of a run says; None where the text is no such mark, or not a sound one."""
+    """The description in the mark of a run; None where the text is no such mark, or is damaged."""
     return _json_after(f"{_CURRENT}run ", text)
 
 
 def parse_field(text: str) -> str | None:
-    """The field whose value a mark holds; None where the text is no such mark."""
+    """The field whose value a mark holds; None where the text is no mark of a value."""
     name = text.removeprefix(_CURRENT)
     return name if name != text and (name in FIELDS or name.startswith("shape.")) else None
 
 
 def version_of(text: str) -> int | None:
-    """Version of the format of a mark; None where the text is none of ours."""
-    found = re.match(rf"{PREFIX}([0-9]{{1,9}}) ", text)
-    return int(found[1]) if found else None
+    """Version of the format of a mark; None where the text is no mark of ours."""
+    match = re.match(rf"{PREFIX}([0-9]{{1,9}}) ", text)
+    return int(match[1]) if match else None
 
 
 def _json_after(prefix: str, text: str) -> dict[str, Any] | None:
     if not text.startswith(prefix):
         return None
     try:
-        said = load_json(text[len(prefix) :])
+        content = load_json(text[len(prefix) :])
     except (ValueError, RecursionError):
         return None
-    return said if isinstance(said, dict) else None
+    return content if isinstance(content, dict) else None
 
 
 def load_json(text: str) -> Any:

@@ -10,9 +10,8 @@ from annotate.models import MODELS, Model, model
 def listing() -> str:
     """A table of all models: name, parameters, default request, and row of the study."""
     rows: list[tuple[str, ...]] = [("name", "parameters", "default", "study", "title")]
-    for name in MODELS:
-        found = model(name)
-        rows.append((name, _billions(sum(found.parameters.values())), _asked(found), found.study or "", found.title))
+    for name, each in MODELS.items():
+        rows.append((name, _billions(sum(each.parameters.values())), _request(each), each.study or "", each.title))
     return _aligned(rows)
 
 
@@ -25,39 +24,39 @@ def description(name: str) -> str:
     Raises:
         UnknownModel: no model has that name.
     """
-    found = model(name)
-    lines = [f"{found.title} ({name})", f"source: {found.source}"]
-    if found.study:
-        lines.append(f"study (arXiv 2312.14385): {found.study}")
-    lines += [f"default: {_asked(found)}", *([f"note: {found.note}"] if found.note else []), ""]
-    costs = costs_by_component(found)
+    described = model(name)
+    lines = [f"{described.title} ({name})", f"source: {described.source}"]
+    if described.study:
+        lines.append(f"study (arXiv 2312.14385): {described.study}")
+    lines += [f"default: {_request(described)}", *([f"note: {described.note}"] if described.note else []), ""]
+    costs = costs_by_component(described)
     rows: list[tuple[str, ...]] = [
         ("component", "class", "parameters", "half precision", "calls", "TFLOP/call", "batch")
     ]
-    for part, count in found.parameters.items():
+    for part, count in described.parameters.items():
         calls, flops, batch = costs.get(part, (0, 0, 0))
         cost = (f"{calls}", f"{flops / calls / 1e12:,.4g}", f"{batch or ''}") if calls else ("0", "", "")
-        cls = found.full[part].cls.rpartition(".")[2]
+        cls = described.full[part].cls.rpartition(".")[2]
         rows.append((part, cls, f"{count:,}", f"{2 * count / 2**30:.2f} GiB", *cost))
-    total = sum(found.parameters.values())
+    total = sum(described.parameters.values())
     rows.append(("all", "", f"{total:,}", f"{2 * total / 2**30:.2f} GiB", "", "", ""))
     return "\n".join(lines) + "\n" + _aligned(rows)
 
 
-def costs_by_component(found: Model) -> dict[str, tuple[int, int, int]]:
+def costs_by_component(declared: Model) -> dict[str, tuple[int, int, int]]:
     """Of each component in a run of two steps or tokens: calls, FLOPs of all calls, and batch of the first."""
     from annotate.gpus import gpu
     from annotate.simulation.run import simulate
     from annotate.tracer import tracer_of
 
-    default = found.requests["full"]
+    default = declared.requests["full"]
     few = {name: 2 for name in ("steps", "tokens") if getattr(default, name)}
-    run = simulate(found, "full", found.request("full", **few), gpu("h200"))
+    run = simulate(declared, "full", declared.request("full", **few), gpu("h200"))
     tracer = tracer_of(run.recorder)
     whole = [label for label in tracer.labels.values() if label.level == "component"]
     costs = {}
-    for part, count in found.parameters.items():
-        cls = found.full[part].cls.rpartition(".")[2]
+    for part, count in declared.parameters.items():
+        cls = declared.full[part].cls.rpartition(".")[2]
         names = {label.name for label in whole if (label.cls, label.parameters) == (cls, count)}
         inside = [r for r in run.recorder.ranges if any(r.name == n or r.name.startswith(f"{n}.") for n in names)]
         own = [r for r in inside if r.name in names] or [r for r in inside if r.name.endswith((".encode", ".decode"))]
@@ -67,8 +66,9 @@ def costs_by_component(found: Model) -> dict[str, tuple[int, int, int]]:
     return costs
 
 
-def _asked(found: Model) -> str:
-    request = asdict(found.requests["full"])
+def _request(declared: Model) -> str:
+    """The default request at published size, in words."""
+    request = asdict(declared.requests["full"])
     size = f"{request['width']}x{request['height']}" if request["height"] else ""
     counted = [
         f"{request[name]} {name.replace('_', ' ')}"

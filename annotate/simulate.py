@@ -61,9 +61,9 @@ def command(name: str | None, key: str, *, output: Path | None, force: bool, lis
 
     from annotate.models import model
 
-    declared, found = model(name), gpu(key)
+    declared, simulated_gpu = model(name), gpu(key)
     request = requested(declared, chosen)
-    folder = output or Path(f"{declared.name}-{found.key}-simulated_pqtdir")
+    folder = output or Path(f"{declared.name}-{simulated_gpu.key}-simulated_pqtdir")
 
     from annotate.simulation.export import check, write
     from annotate.simulation.run import simulate
@@ -73,7 +73,7 @@ def command(name: str | None, key: str, *, output: Path | None, force: bool, lis
         declared,
         cast("Size", chosen["size"]),
         request,
-        found,
+        simulated_gpu,
         attend=chosen["attention"],
         dtype=chosen["dtype"],
         granularity=chosen["granularity"],
@@ -89,9 +89,9 @@ def _gpus() -> str:
 
     head = f"{'gpu':8} {'name':24} {'half':>13} {'TF32':>13} {'FP32':>13} {'bandwidth':>10} {'memory':>7}"
     rows = [
-        f"{found.key:8} {found.name:24} {found.half / 1e12:6.0f} TFLOP/s {found.tf32 / 1e12:5.0f} TFLOP/s "
-        f"{found.single / 1e12:5.1f} TFLOP/s {found.bandwidth / 1e12:5.2f} TB/s {found.memory // 10**9:4} GB"
-        for found in GPUS.values()
+        f"{each.key:8} {each.name:24} {each.half / 1e12:6.0f} TFLOP/s {each.tf32 / 1e12:5.0f} TFLOP/s "
+        f"{each.single / 1e12:5.1f} TFLOP/s {each.bandwidth / 1e12:5.2f} TB/s {each.memory // 10**9:4} GB"
+        for each in GPUS.values()
     ]
     return "\n".join([head, *rows, ""])
 

@@ -110,9 +110,7 @@ def command(
             say(f"    failed: {entry['error']}")
         manifest.put(point, entry)
     if failed:
-        raise RunFailed(
-            f"{failed} of {len(points)} points failed: {folder / MANIFEST} says why; --retry repeats them"
-        )
+        raise RunFailed(f"{failed} of {len(points)} points failed: {folder / MANIFEST} says why; --retry repeats them")
     say(f"{folder / MANIFEST}: {len(points)} captures")
 
 

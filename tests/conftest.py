@@ -1,13 +1,52 @@
-"""What holds for all tests."""
+"""The order of tests, the examples of the fast tier, and a folder for what is made once for all workers."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
+from hypothesis import settings
 
 from tests import generated
+from tests.shared import FEW_EXAMPLES
+
+settings.register_profile(FEW_EXAMPLES, max_examples=15, deadline=None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Try few examples of each property in the fast tier."""
+    if "not slow" in config.getoption("markexpr"):
+        settings.load_profile(FEW_EXAMPLES)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Let idle workers of pytest-xdist take tests from busy ones: tests differ in length by three orders."""
+    if config.getoption("numprocesses", None) and config.option.dist == "no":
+        config.option.dist = "worksteal"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under pytest-xdist, start the longest tests first, so that none is left alone at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=seconds, reverse=True)
+
+
+def seconds(item: pytest.Item) -> float:
+    """Length of a test, as its marker `slow` gives it; 0 without one."""
+    marker = item.get_closest_marker("slow")
+    return 0 if marker is None else float(marker.args[0])
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Make the generated files again, once: a new analysis needs no other file of its author's."""
     if not hasattr(session.config, "workerinput"):  # under xdist, the one that starts the workers
         generated.generate()
+
+
+@pytest.fixture(scope="session")
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this run of the tests share; see `tests.shared.made_once`."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own

@@ -1,15 +1,18 @@
-"""The real captures beside the checkout, and nsys itself; tests that need what is absent skip."""
+"""What many tests share: real captures beside the checkout, nsys itself, and what is made once for all workers."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import settings
 
 from parsers import Trace
 from ttinsys.runner.registry import find
@@ -25,11 +28,56 @@ NSYS = os.environ.get("NSYS") or shutil.which("nsys")
 needs_captures = pytest.mark.skipif(not CAPTURES, reason="no real captures in ../shared/traces")
 needs_nsys = pytest.mark.skipif(NSYS is None, reason="no nsys on PATH or in $NSYS")
 
+
+def slow(*values: object, seconds: float = 1) -> pytest.ParameterSet:
+    """Values with which a parametrised test takes about so long: the fast tier leaves them out."""
+    return pytest.param(*values, marks=pytest.mark.slow(seconds))
+
+
+QUICK_CAPTURES = ("sd-controlnet-tensorrt-no-gpu-2023.4.", "torch-cudagraph-2024.6.")
+"""Captures of the fast tier, the least costly without and with operations of a GPU."""
+
+
+def of_capture(path: Path, name: str | None = None) -> pytest.ParameterSet:
+    """A real capture, or what nsys printed of one, as the value of a parametrised test; slow for most captures.
+
+    Args:
+        path: The file.
+        name: What the test is called with it; by default the file's name.
+    """
+    marks = () if path.name.startswith(QUICK_CAPTURES) else (pytest.mark.slow(1),)
+    return pytest.param(path, id=name or path.name, marks=marks)
+
+
 each_capture = pytest.mark.parametrize(
-    "capture",
-    [pytest.param(path, id=path.name) for path in CAPTURES] or [pytest.param(None, marks=needs_captures)],
+    "capture", [of_capture(path) for path in CAPTURES] or [pytest.param(None, marks=needs_captures)]
 )
 """Run a test once per real capture, as its argument `capture`."""
+
+FEW_EXAMPLES = "few examples"
+"""Hypothesis profile of the fast tier: see `tests/conftest.py`."""
+
+
+def examples(count: int) -> settings:
+    """Settings of a property test: `count` examples, or the few of the fast tier, however long each takes."""
+    few = settings.get_profile(FEW_EXAMPLES)
+    return settings(deadline=None, max_examples=min(count, few.max_examples) if settings.default == few else count)
+
+
+def made_once(path: Path, make: Callable[[Path], None]) -> Path:
+    """`path`, made by the first worker that asks for it, while the others wait.
+
+    Args:
+        path: In the fixture `session_folder`.
+        make: Writes a file or folder to the path that it is given.
+    """
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed, be it by the end of the process
+        if not path.exists():
+            unfinished = path.with_name(f"{path.name}.unfinished")
+            make(unfinished)
+            unfinished.rename(path)
+    return path
 
 
 def planned(name: str, *traces: Trace, **options: Any) -> pl.DataFrame:
@@ -37,26 +85,30 @@ def planned(name: str, *traces: Trace, **options: Any) -> pl.DataFrame:
     return find(name).plan({str(number): tables_of(trace) for number, trace in enumerate(traces)}, **options).collect()
 
 
-def under_nsys(folder: Path, program: list[str]) -> Path:
-    """Capture a program, and export it to SQLite."""
-    report = folder / "run"
-    done = subprocess.run(
-        [
-            str(NSYS),
-            "profile",
-            "--trace=nvtx",
-            "--sample=none",
-            "--cpuctxsw=none",
-            "--export=sqlite",
-            "-o",
-            report,
-            *program,
-        ],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert report.with_suffix(".sqlite").exists(), done.stdout[-2000:] + done.stderr[-2000:]
-    return report.with_suffix(".sqlite")
+NSYS_DID_NOT_START = "Local Endpoint is not available"
+"""What nsys prints where, under load, it ends before it starts the program: it leaves neither report nor export."""
+
+
+def run_under_nsys(command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
+    """Run a command that profiles with nsys, and run it once more if nsys itself did not start.
+
+    Nothing else is tried again: neither a program that fails under nsys, nor a capture that lacks what it should hold.
+
+    Args:
+        command: nsys, or a program that runs nsys and prints why it failed.
+    """
+    for _ in range(2):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        if NSYS_DID_NOT_START not in done.stdout + done.stderr:
+            break
+    return done
+
+
+def under_nsys(folder: Path, program: Sequence[str]) -> Path:
+    """Capture a program, and export it to SQLite; `run_under_nsys` says what is tried again."""
+    export = folder / "run.sqlite"
+    options = ["--trace=nvtx", "--sample=none", "--cpuctxsw=none", "--export=sqlite", "-o", export.with_suffix("")]
+    done = run_under_nsys([str(NSYS), "profile", *options, *program])
+    assert export.exists(), done.stdout[-2000:] + done.stderr[-2000:]
+    return export

@@ -1,15 +1,13 @@
-"""Full-size traces of models that no machine here could run, made once per worker by the simulator."""
+"""Full-size traces of models that no machine here could run, made by the simulator once per run of the tests."""
 
 from __future__ import annotations
 
-import tempfile
 import warnings
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 from annotate.gpus import gpu
 from annotate.models import model
+from tests.shared import made_once
 
 with warnings.catch_warnings():  # of libraries as they are imported: nothing of ours
     warnings.simplefilter("ignore")
@@ -20,18 +18,24 @@ with warnings.catch_warnings():  # of libraries as they are imported: nothing of
     from annotate.simulation.run import simulate
 
 FEW = {"steps": 2, "tokens": 3}
-"""What a run does at most, where a test says nothing else."""
+"""Steps and tokens of a run, where a model has them."""
 
 
-@cache
-def simulated(name: str, attention: str = "sdpa", size: Any = "full", **changes: int) -> Path:
-    """The trace of a run on an H200, as a Parquet directory."""
-    declared = model(name)
-    default = declared.requests[size]
-    few = {axis: least for axis, least in FEW.items() if getattr(default, axis)}
-    place = Path(tempfile.mkdtemp(prefix="ttinsys-simulated-")) / f"{name}-{attention}_pqtdir"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        request = declared.request(size, **{**few, **changes})
-        export.write(simulate(declared, size, request, gpu("h200"), attend=attention), place)
-    return place
+def simulated(folder: Path, name: str, attention: str) -> Path:
+    """The trace of a full-size run on an H200, as a Parquet directory.
+
+    Args:
+        folder: The fixture `session_folder`.
+        name: Of the model.
+        attention: How it computes attention, as `annotate.simulate --attention` takes it.
+    """
+
+    def write(unfinished: Path) -> None:
+        declared = model(name)
+        few = {axis: least for axis, least in FEW.items() if getattr(declared.requests["full"], axis)}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            request = declared.request("full", **few)
+            export.write(simulate(declared, "full", request, gpu("h200"), attend=attention), unfinished)
+
+    return made_once(folder / f"{name}-{attention}_pqtdir", write)

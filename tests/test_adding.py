@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.build import TraceBuilder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -85,6 +87,7 @@ def added(folder: Path, name: str, text: str, program: str) -> subprocess.Comple
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow(2)
 def test_analysis_in_one_file_has_its_function_command_help_figure_stub_and_readme_row(tmp_path: Path) -> None:
     done = added(tmp_path, "launch_latency", LAUNCH_LATENCY, PROGRAM)
     assert done.returncode == 0, done.stderr

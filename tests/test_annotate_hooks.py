@@ -19,6 +19,7 @@ from annotate.backends import Recorder
 from annotate.errors import AnnotateError
 from annotate.labels import LEVELS
 from annotate.models import model
+from tests.shared import slow
 
 pytest.importorskip("torch")
 pytest.importorskip("diffusers")
@@ -72,7 +73,10 @@ def replaced(target: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("name", ["stable-diffusion", "llama2-7b", "wan-1.3b", "svd"])
+@pytest.mark.parametrize(
+    "name",
+    ["stable-diffusion", "llama2-7b", *map(slow, ("wan-1.3b", "svd"))],
+)
 def test_results_are_the_same_to_the_bit_and_not_for_want_of_ranges(name: str) -> None:
     before = generate(name)
     recorder = Recorder()
@@ -97,7 +101,7 @@ def test_everything_is_as_it_was_after_detaching(name: str, kept: set[str]) -> N
     assert {key for key in before if during[key] == before[key]} == kept  # of models that this one does not have
 
 
-@pytest.mark.parametrize("first", [0, 1], ids=["outer detached first", "inner detached first"])
+@pytest.mark.parametrize("first", [0, slow(1)], ids=["outer detached first", "inner detached first"])
 def test_annotating_twice_is_annotating_once(first: int) -> None:
     once = [opened.name for opened in recorded("stable-diffusion").ranges]
     pipeline, recorder = built("stable-diffusion"), Recorder()
@@ -113,7 +117,7 @@ def test_annotating_twice_is_annotating_once(first: int) -> None:
     assert recorder.ranges == []
 
 
-@pytest.mark.parametrize("granularity", ["leaf", "block", "stage"])
+@pytest.mark.parametrize("granularity", [*map(slow, ("leaf", "block")), "stage"])
 def test_two_recorders_each_get_everything(granularity: str) -> None:
     def said(recorder: Recorder, calls: Any) -> list[Any]:
         return [(opened.name, opened.role, dict(calls.values(opened.call))) for opened in recorder.ranges]
@@ -221,7 +225,7 @@ def test_eager_attention_has_the_cores_of_fused(name: str, eager: Callable[[str]
     assert len(fused) >= 10
 
 
-@pytest.mark.parametrize("name", ["stable-diffusion", "llama2-7b"])
+@pytest.mark.parametrize("name", [slow("stable-diffusion"), "llama2-7b"])
 def test_coarser_ranges_are_among_finer_ones(name: str) -> None:
     names = [[opened.name for opened in recorded(name, granularity=level).ranges] for level in LEVELS]
     for coarse, fine in pairwise(names):
@@ -263,6 +267,7 @@ def test_module_alone_has_a_step_per_call() -> None:
 
 
 @pytest.mark.parametrize("cached", [True, False], ids=["with a cache", "without a cache"])
+@pytest.mark.slow(1)
 def test_texts_are_bounded_over_a_long_decode(cached: bool) -> None:
     chosen = model("llama2-7b")
     part = chosen.tiny["model"].but(max_position_embeddings=512)

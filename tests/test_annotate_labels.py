@@ -83,6 +83,7 @@ def test_labels_need_the_standard_library_alone() -> None:
     assert python(code) == "['annotate']\n"
 
 
+@pytest.mark.slow(2)
 def test_nothing_is_attached_where_no_tool_listens() -> None:
     pytest.importorskip("nvtx")
     pytest.importorskip("torch")

@@ -30,6 +30,7 @@ def test_list_has_every_model_in_a_line_that_fits() -> None:
     ("name", "part", "teraflops"),
     [(name, part, count) for name in MODELS for part, count in model(name).golden.teraflops.items()],
 )
+@pytest.mark.slow(3)
 def test_operations_of_a_forward_at_published_size(name: str, part: str, teraflops: float) -> None:
     calls, flops, batch = costs_by_component(model(name))[part]
     assert flops / calls / max(batch, 1) / 1e12 == pytest.approx(teraflops, rel=1e-3)

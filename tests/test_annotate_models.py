@@ -14,6 +14,7 @@ import pytest
 from annotate.backends import Range, Recorder
 from annotate.labels import CALL_TEXT, COMPONENTS, ROLES
 from annotate.models import MODELS, model
+from tests.shared import slow
 
 pytest.importorskip("torch")
 pytest.importorskip("diffusers")
@@ -83,7 +84,11 @@ def run(name: str) -> Run:
     return Run(recorders["leaf"], tracer, flops, roots.pop("Global"), sum(roots.values()), same)
 
 
-@pytest.fixture(params=MODELS)
+QUICK_MODELS = {"llama2-7b", "phenaki", "pixart"}
+"""Models of the fast tier: of language, of video and of pictures, the least costly ones."""
+
+
+@pytest.fixture(params=[name if name in QUICK_MODELS else slow(name, seconds=2) for name in MODELS])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

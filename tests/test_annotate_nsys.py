@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -12,29 +14,31 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
+import annotate.run
+import annotate.sweep
 import ttinsys
 from annotate.cli import main as main_of_annotate
 from annotate.labels import ROLES
-from annotate.models import MODELS
-from tests.shared import needs_nsys, under_nsys
+from tests.shared import needs_nsys, run_under_nsys, under_nsys
+from tests.tiny_captures import captured_group, each_group
 from ttinsys.cli import main
 
 pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 pytest.importorskip("nvtx")
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.tiny import quiet
+
 FIELDS = ("step", "q_len", "kv_len", "flops", "bytes")
-GROUPS = [list(MODELS)[first::4] for first in range(4)]
 
 
 @needs_nsys
-@pytest.mark.parametrize("names", GROUPS, ids=lambda names: names[0])
-def test_every_range_of_every_tiny_model_arrives_with_all_that_it_says(tmp_path: Path, names: list[str]) -> None:
-    opened = tmp_path / "opened.json"
-    trace = under_nsys(tmp_path, [sys.executable, "tests/annotated.py", str(opened), *names])
-    expected = pl.DataFrame(json.loads(opened.read_text()), infer_schema_length=None)
-    ranges = ttinsys.ranges(ttinsys.load(trace)).filter(pl.col("domain") == "ttinsys").collect()
+@pytest.mark.slow(30)
+@each_group
+def test_every_range_of_every_tiny_model_arrives_with_all_that_it_says(models: list[str], session_folder: Path) -> None:
+    capture = captured_group(session_folder, models)
+    expected = pl.DataFrame(json.loads(capture.opened.read_text()), infer_schema_length=None)
+    ranges = ttinsys.ranges(ttinsys.load(capture.trace)).filter(pl.col("domain") == "ttinsys").collect()
 
     assert ranges["end_ns"].null_count() == 0
     for column in ("name", "role", "depth", *FIELDS[1:]):
@@ -45,7 +49,7 @@ def test_every_range_of_every_tiny_model_arrives_with_all_that_it_says(tmp_path:
     assert_prefixes_hold(ranges)
 
     for command in ("layers", "ranges"):
-        done = CliRunner().invoke(main, [command, "--format", "json", str(trace)])
+        done = CliRunner().invoke(main, [command, "--format", "json", str(capture.trace)])
         assert done.exit_code == 0, done.stderr
         rows = pl.DataFrame(json.loads(done.stdout), infer_schema_length=None)
         assert rows["instances"].sum() == ranges.height
@@ -65,6 +69,7 @@ def assert_prefixes_hold(ranges: pl.DataFrame) -> None:
 
 
 @needs_nsys
+@pytest.mark.slow(8)
 def test_run_captures_itself_and_counts_what_arrived(tmp_path: Path) -> None:
     done = run("run", "--model", "llama2-7b", "--size", "tiny", "--device", "cpu", "--profile", str(tmp_path / "llama"))
     assert done.returncode == 0, done.stderr
@@ -78,9 +83,10 @@ def test_run_captures_itself_and_counts_what_arrived(tmp_path: Path) -> None:
 
 
 @needs_nsys
+@pytest.mark.slow(15)
 def test_sweep_captures_each_point_goes_on_where_it_stopped_and_records_what_failed(tmp_path: Path) -> None:
     grid = ["--model", "pixart", "--size", "tiny", "--device", "cpu", "--attention", "sdpa,none-such"]
-    first = run("sweep", *grid, "-o", str(tmp_path))
+    first = run("sweep", *grid, "--retry", "-o", str(tmp_path))
     assert first.returncode == 3
     assert "1 of 2 points failed" in first.stderr
     points = json.loads((tmp_path / "sweep.json").read_text())["points"]
@@ -97,6 +103,7 @@ def test_sweep_captures_each_point_goes_on_where_it_stopped_and_records_what_fai
 
 
 @needs_nsys
+@pytest.mark.slow(6)
 def test_script_has_its_pipelines_annotated_without_changing_a_line(tmp_path: Path) -> None:
     script = tmp_path / "mine.py"
     script.write_text(
@@ -115,6 +122,7 @@ def test_script_has_its_pipelines_annotated_without_changing_a_line(tmp_path: Pa
     assert ranges["role"].null_count() == 0
 
 
+@pytest.mark.slow(4)
 def test_script_without_a_pipeline_says_so(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("print('hello')\n")
     done = run("run", "--script", str(tmp_path / "mine.py"))
@@ -122,8 +130,29 @@ def test_script_without_a_pipeline_says_so(tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1].endswith("mine.py called no diffusers pipeline, so nothing was annotated")
 
 
+InProcess = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> InProcess:
+    """Run a command as `main` does, but in this process: importing torch takes longer than all the rest.
+
+    It returns the exit status and what was printed on standard error.
+    """
+
+    def run(command: click.Command, *arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["annotate", *arguments])
+        monkeypatch.setattr(os, "environ", os.environ.copy())  # of which `main` sets some
+        with pytest.raises(SystemExit) as ended:
+            main_of_annotate(command)
+        return int(str(ended.value.code)), capsys.readouterr().err
+
+    return run
+
+
+@quiet
 @pytest.mark.parametrize(
-    ("arguments", "status", "said"),
+    ("arguments", "status", "message"),
     [
         (["--model", "stable-difusion"], 2, "no model stable-difusion: did you mean stable-diffusion?"),
         (["--model", "sdxl", "--height", "511"], 2, "--height 511: sdxl makes multiples of 8: the nearest is 512"),
@@ -148,15 +177,16 @@ def test_script_without_a_pipeline_says_so(tmp_path: Path) -> None:
         (["--model", "sdxl", "--hight", "512"], 2, "--height"),
     ],
 )
-def test_what_cannot_be_done_is_one_line(arguments: list[str], status: int, said: str) -> None:
-    done = run("run", *arguments)
-    assert done.returncode == status
-    assert said in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+def test_what_cannot_be_done_is_one_line(
+    in_process: InProcess, arguments: list[str], status: int, message: str
+) -> None:
+    ended_with, printed = in_process(annotate.run.command, *arguments)
+    assert ended_with == status
+    assert message in printed.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--size", "tinny"], "no --size tinny: did you mean tiny? There are full, tiny"),
         (
@@ -169,11 +199,11 @@ def test_what_cannot_be_done_is_one_line(arguments: list[str], status: int, said
     ],
 )
 def test_point_that_no_machine_could_run_is_refused_before_the_first_is_captured(
-    tmp_path: Path, arguments: list[str], said: str
+    in_process: InProcess, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    done = run("sweep", "--model", "sdxl", *arguments, "-o", str(tmp_path / "sweep"))
-    assert done.returncode == 2
-    assert said in done.stderr.splitlines()[-1]
+    status, printed = in_process(annotate.sweep.command, "--model", "sdxl", *arguments, "-o", str(tmp_path / "sweep"))
+    assert status == 2
+    assert message in printed.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -187,7 +217,5 @@ def test_bug_is_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of the package as a person would."""
-    return subprocess.run(
-        [sys.executable, "-m", f"annotate.{module}", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    """Run a command of the package in a process of its own."""
+    return run_under_nsys([sys.executable, "-m", f"annotate.{module}", *arguments])

@@ -25,6 +25,7 @@ with warnings.catch_warnings():  # of libraries as they are imported: nothing of
     from annotate.hooks import annotate
     from annotate.script import EveryPipeline
     from annotate.tracer import tracer_of
+    from tests.shared import slow
     from tests.tiny import quiet
 
 pytestmark = quiet
@@ -71,6 +72,7 @@ def test_model_whose_modules_were_exchanged_keeps_its_names() -> None:
     assert {"unet", "unet.conv_in", "unet.conv_in.0"} <= {r.name for r in recorder.ranges}
 
 
+@pytest.mark.slow(3)
 def test_every_pipeline_of_a_script_is_annotated_and_left_as_it_was() -> None:
     recorder = Recorder()
     with EveryPipeline(backend=recorder) as script:
@@ -113,7 +115,7 @@ class Block(nn.Module):
         return x + hidden
 
 
-@pytest.mark.parametrize("when", ["never", "before", "while annotated"])
+@pytest.mark.parametrize("when", [slow("never"), "before", "while annotated"])
 def test_annotation_compiles_no_block_anew(when: str) -> None:
     """Blocks of one shape share their compiled code, and four of one shape have one graph."""
     torch.compiler.reset()

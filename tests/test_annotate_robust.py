@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from annotate.backends import Recorder
@@ -26,6 +26,7 @@ with warnings.catch_warnings():  # of libraries as they are imported: nothing of
     from torch.nn import functional
 
     from annotate.hooks import annotate
+    from tests.shared import examples, slow
     from tests.tiny import built, generate, quiet
 
 pytestmark = quiet
@@ -74,8 +75,11 @@ PLACES: dict[str, tuple[str, Place]] = {
 }
 
 
-@pytest.mark.parametrize("raised", [RuntimeError, KeyboardInterrupt])
-@pytest.mark.parametrize("calls", [0, 1])
+each_error = pytest.mark.parametrize("raised", [RuntimeError, slow(KeyboardInterrupt)])
+
+
+@each_error
+@pytest.mark.parametrize("calls", [0, slow(1)])
 @pytest.mark.parametrize("place", PLACES)
 def test_exception_leaves_nothing_open(
     place: str, calls: int, raised: type[BaseException], monkeypatch: pytest.MonkeyPatch
@@ -96,7 +100,7 @@ def eager() -> Iterator[None]:
     unet.set_attn_processor(processors)
 
 
-@pytest.mark.parametrize("raised", [RuntimeError, KeyboardInterrupt])
+@each_error
 @pytest.mark.parametrize(("owner", "attribute"), [(torch, "bmm"), (torch, "baddbmm")])
 def test_exception_between_scores_and_values_leaves_nothing_open(
     owner: Any, attribute: str, raised: type[BaseException], eager: None, monkeypatch: pytest.MonkeyPatch
@@ -190,7 +194,7 @@ def grown(tree: Any) -> nn.Module:
     return Residual(grown(tree[1])) if isinstance(tree, tuple) else nn.Sequential(*map(grown, tree))
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(
     tree=TREES,
     which=st.integers(0, 7),
@@ -264,6 +268,7 @@ def test_compiled_blocks_have_one_range_per_call(before: bool, fresh: None) -> N
     assert recorder.ranges == []
 
 
+@pytest.mark.slow(2)
 def test_compiled_component_has_its_range(fresh: None) -> None:
     pipeline, recorder = built("flux"), Recorder()
     plain, inner = generate("flux"), pipeline.transformer

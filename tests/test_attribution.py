@@ -6,14 +6,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import parsers
 import ttinsys
 from parsers.tables import API_CALLS, TABLES
 from tests.build import TraceBuilder
-from tests.shared import TRACES, each_capture, needs_captures
+from tests.shared import TRACES, each_capture, examples, needs_captures, slow
 from ttinsys.attribution.attribute import OPS, REASONS
 
 OPERATIONS = ("kernels", "memcpys", "memsets", "graph_launches")
@@ -177,7 +177,7 @@ def test_trace_without_ranges_attributes_nothing_and_keeps_every_row(tmp_path: P
     assert ops["duration_ns"].sum() == 7
 
 
-@pytest.mark.parametrize("engine", ["in-memory", "streaming"])
+@pytest.mark.parametrize("engine", ["in-memory", slow("streaming")])
 def test_both_engines_answer_any_projection_and_filter_alike(tmp_path: Path, engine: str) -> None:
     t = TraceBuilder()
     main = t.thread()
@@ -253,7 +253,7 @@ def programs(draw: st.DrawFn) -> TraceBuilder:
     return t
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(programs())
 def test_attribution_equals_brute_force(tmp_path_factory: pytest.TempPathFactory, t: TraceBuilder) -> None:
     trace = t.load(tmp_path_factory.mktemp("trace"))

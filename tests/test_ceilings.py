@@ -45,7 +45,10 @@ def test_bandwidth_that_disagrees_with_the_data_sheet_is_noted(tmp_path: Path) -
     (found,) = of(machine(tmp_path, (0, "NVIDIA H200", 4000)))
     assert found["bandwidth_bytes_per_s"] == GPUS["h200"].bandwidth
     assert found["source"] == "data sheet"
-    assert found["note"].startswith("the trace says 4,000 GB/s and the data sheet of NVIDIA H200 4,800")
+    assert found["note"] == (
+        "the bandwidth is 4,800 GB/s in the data sheet of NVIDIA H200, which is used, and 4,000 GB/s in the trace: "
+        "give --gpu, or --bandwidth"
+    )
     (near,) = of(machine(tmp_path, (0, "NVIDIA H200", 4400)))
     assert near["note"] is None
 
@@ -60,7 +63,7 @@ def test_unknown_gpu_has_the_bandwidth_of_the_trace_and_no_peak(tmp_path: Path) 
     (found,) = of(machine(tmp_path, (0, "NVIDIA TITAN RTX", 672)))
     assert (found["bandwidth_bytes_per_s"], found["half_flops_per_s"], found["ridge"]) == (672e9, None, None)
     assert found["source"] == "trace"
-    assert found["note"] == "no data sheet of NVIDIA TITAN RTX is known here: give --gpu, or --peak"
+    assert found["note"] == "NVIDIA TITAN RTX has no data sheet here: give --gpu, or --peak"
 
 
 def test_trace_without_gpus_says_what_to_give(tmp_path: Path) -> None:

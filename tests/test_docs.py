@@ -42,6 +42,7 @@ def beside_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow(2)
 def test_python_in_the_readme_runs_within_and_outside_of_its_block(beside_samples: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names: dict[str, object] = {}

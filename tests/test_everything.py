@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 import parsers
-from annotate.models import MODELS
-from tests.shared import each_capture, needs_nsys, under_nsys
+from tests.shared import each_capture, needs_nsys
+from tests.tiny_captures import captured_group, each_group
 from ttinsys import figures
 from ttinsys.figures.style import NothingToDraw
+from ttinsys.measures.series import NotASweep
 from ttinsys.runner.registry import Analysis, analysis_names, find
 from ttinsys.runner.run import analyse
 from ttinsys.tables.needs import Lacking
 
 STUDY = ("llama2-7b", "imagen", "stable-diffusion", "muse", "parti-3b", "sdxl", "make-a-video", "phenaki")
-FOR_ANY_TRACE = ("breakdown", "diff", "gaps", "kernels", "layers", "ranges_by_name", "speedup")
-"""What needs no annotation of ours."""
-OF_A_SWEEP = ("scaling",)
-"""What needs several sizes of one model."""
 
 
 def traces_for(analysis: Analysis, *traces: parsers.Trace) -> tuple[parsers.Trace, ...]:
@@ -44,28 +40,35 @@ def rows(name: str, *traces: parsers.Trace) -> int:
 def refusal(name: str, trace: parsers.Trace) -> str | None:
     """Why an analysis cannot serve a trace; None where it can."""
     try:
-        # Kernels of a trace without any are an empty list: what the command says beside it tells why.
-        assert rows(name, trace) or name == "kernels"
+        # Of operations alone, a trace without any has an empty list; the command prints why.
+        assert rows(name, trace) or find(name).tables == ("ops",)
     except Lacking as error:
         return str(error)
     return None
+
+
+def needed_tables(name: str) -> set[str]:
+    """The tables in which a trace must have something for an analysis."""
+    return {need.table for need in find(name).needs}
 
 
 @each_capture
 @pytest.mark.parametrize("name", analysis_names())
 def test_analysis_of_a_real_capture_has_rows_or_says_what_is_missing(capture: Path, name: str) -> None:
     trace = parsers.load(capture)
-    said = refusal(name, trace)
-    if said is None:
+    reason = refusal(name, trace)
+    if reason is None:
         return
-    assert said.startswith(f"{capture} ")
-    assert "python -m annotate.run" in said or "--trace=cuda,nvtx" in said
+    assert reason.startswith(f"{capture} ")
+    assert "python -m annotate.run" in reason or "--trace=cuda,nvtx" in reason
     on_gpu = trace.kernels.select(pl.len()).collect().item() > 0
-    assert not (on_gpu and name in FOR_ANY_TRACE)
+    # What needs operations alone serves any trace of a GPU.
+    assert not (on_gpu and needed_tables(name) <= {"ops"})
 
 
 @each_capture
 @pytest.mark.parametrize("name", analysis_names())
+@pytest.mark.slow(1)
 def test_analysis_of_a_real_capture_is_the_same_to_the_bit_at_every_run(capture: Path, name: str) -> None:
     trace, analysis = parsers.load(capture), find(name)
     try:
@@ -76,28 +79,29 @@ def test_analysis_of_a_real_capture_is_the_same_to_the_bit_at_every_run(capture:
     assert frames[0].equals(frames[2])
 
 
-@pytest.mark.parametrize("name", [name for name in analysis_names() if name not in OF_A_SWEEP])
+@pytest.mark.slow(2)
+@pytest.mark.parametrize("name", analysis_names())
 @pytest.mark.parametrize("workload", STUDY)
-def test_analysis_of_each_of_the_studys_eight_at_full_size(workload: str, name: str) -> None:
+def test_analysis_of_each_of_the_studys_eight_at_full_size(workload: str, name: str, session_folder: Path) -> None:
     pytest.importorskip("diffusers")
     from tests.simulated import simulated
 
-    kinds = [parsers.load(simulated(workload, attention)) for attention in ("eager", "sdpa")]
-    assert rows(name, *kinds)
+    kinds = [parsers.load(simulated(session_folder, workload, attention)) for attention in ("eager", "sdpa")]
+    with contextlib.suppress(NotASweep):  # both are of one size
+        assert rows(name, *kinds)
 
 
 @needs_nsys
-@pytest.mark.parametrize("workloads", [list(MODELS)[first::4] for first in range(4)], ids=lambda group: group[0])
-def test_every_analysis_of_every_tiny_models_capture(tmp_path: Path, workloads: list[str]) -> None:
+@pytest.mark.slow(30)
+@each_group
+def test_every_analysis_of_every_tiny_models_capture(models: list[str], session_folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("nvtx")
-    for workload in workloads:
-        folder = tmp_path / workload
-        folder.mkdir()
-        program = [sys.executable, "tests/annotated.py", str(folder / "opened.json"), workload]
-        trace = parsers.load(under_nsys(folder, program))
-        said = {name: refusal(name, trace) for name in analysis_names()}
-        told = {name for name, reason in said.items() if reason is None}
-        assert {"layers", "ranges_by_name", "lengths", "phases"} <= told, workload
-        for name, reason in said.items():
+    capture = captured_group(session_folder, models)
+    for workload in models:
+        trace = parsers.load(capture.of_model(workload, tmp_path))
+        for name in analysis_names():
             # No GPU ran it, and it was no run of annotate.run: nothing else is missing.
+            missing = needed_tables(name) & {"ops", "runs"}
+            reason = refusal(name, trace)
+            assert (reason is None) == (not missing), (workload, name)
             assert reason is None or "GPU" in reason or "what was run" in reason, (workload, name)

@@ -74,7 +74,7 @@ def check_nesting(events: list[Event]) -> None:
 def check_refused(path: Path, to: str, *arguments: str | Path) -> None:
     """A trace without GPU operations is refused in one line, and nothing is written."""
     done = export(path, "--to", to, *arguments)
-    assert (done.exit_code, done.stdout) == (1, "")
+    assert (done.exit_code, done.stdout) == (3, "")
     remedy = "profile on a machine with a GPU with --trace=cuda,nvtx"
     assert done.stderr == f"Error: {path} has no GPU operation: {remedy}\n"
 
@@ -397,7 +397,7 @@ def test_trace_without_gpu_work_is_refused_in_one_line(to: str, tmp_path: Path) 
 
 def test_filters_that_leave_no_operation_are_named_by_the_refusal() -> None:
     done = export(SAMPLE, "--to", "collapsed", "--stream", "99")
-    assert done.exit_code == 1
+    assert done.exit_code == 3
     kept = f"{SAMPLE} has no GPU operation that the filters keep"
     assert done.stderr == f"Error: {kept}: widen or drop a filter\n"
 

@@ -79,6 +79,7 @@ def test_every_figure_is_of_an_analysis_and_every_analysis_has_one() -> None:
 
 
 @each_figure
+@pytest.mark.slow(2)
 def test_figure_is_drawn_in_every_format(name: str, tmp_path: Path) -> None:
     chart = figure(name)
     assert set(STARTS) == set(PICTURES)
@@ -102,6 +103,7 @@ def test_table_without_rows_draws_nothing_and_says_so(name: str) -> None:
 
 
 @each_figure
+@pytest.mark.slow(1)
 def test_role_operator_and_part_have_their_colour_in_every_figure(name: str) -> None:
     for field, domain, colours in scales(specification(figure(name))):
         for value, colour in zip(domain, colours, strict=True):
@@ -135,6 +137,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> parsers.Trace:
     return t.load(tmp_path_factory.mktemp("hostile"))
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize("name", ["breakdown", "kernels", "layers", "ranges_by_name"])
 def test_names_of_strangers_cannot_leave_the_page(name: str, hostile: parsers.Trace, tmp_path: Path) -> None:
     chart = draw_figure(name, analyse(name, hostile))
@@ -348,6 +351,7 @@ def test_table_without_a_number_to_draw_says_so(values: list[float | None]) -> N
         draw_figure("latency", frame)
 
 
+@pytest.mark.slow(2)
 def test_names_of_strangers_in_the_default_figure_cannot_leave_the_page(tmp_path: Path) -> None:
     frame = pl.DataFrame({"path": HOSTILE, "queue_ns": [1 + number for number in range(len(HOSTILE))]})
     chart = draw_figure("latency", frame, LATENCY)

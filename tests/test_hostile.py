@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from annotate.labels import PREFIX, VERSION
 from tests.labelled import DOMAIN, Labelled
+from tests.shared import slow
 from tests.test_report import hostile
 from ttinsys.cli import main
 from ttinsys.render import PICTURES
@@ -65,7 +66,9 @@ def surrogates() -> Labelled:
 _MARK = f"{PREFIX}{VERSION}"
 
 each_trace = pytest.mark.parametrize(
-    "made", [hostile, extremes, many, nothing, surrogates], ids=lambda made: made.__name__
+    "made",
+    [nothing, *map(slow, (hostile, extremes, many, surrogates))],
+    ids=lambda made: made.__name__,
 )
 
 

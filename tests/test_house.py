@@ -18,12 +18,11 @@ SOURCES = [path for package in ("ttinsys", "parsers", "annotate") for path in (R
 @pytest.mark.parametrize(
     "command",
     [
-        ["ruff", "check", "."],
-        ["ruff", "format", "--check", "."],
-        ["mypy"],
-        ["importlinter.cli"],
+        pytest.param(["ruff", "check", "."], id="ruff check"),
+        pytest.param(["ruff", "format", "--check", "."], id="ruff format"),
+        pytest.param(["mypy"], id="mypy", marks=pytest.mark.slow(60)),
+        pytest.param(["importlinter.cli"], id="import-linter"),
     ],
-    ids=" ".join,
 )
 def test_check_passes(command: list[str]) -> None:
     program = (

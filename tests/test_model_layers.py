@@ -11,6 +11,7 @@ import inspect
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -67,7 +68,7 @@ FULL_SIZE = ("stable-diffusion", "sdxl", "imagen", "make-a-video", "kandinsky-2.
 @pytest.mark.parametrize(
     ("name", "size"),
     [
-        *((name, "tiny") for name in MODELS if name not in TOKEN_BY_TOKEN),
+        *((name, "tiny") for name in derivable_models()),
         *(pytest.param(name, "full", marks=pytest.mark.slow(10)) for name in FULL_SIZE),
     ],
 )
@@ -101,12 +102,21 @@ def test_layers_follow_the_request(name: str, size: Size, changes: dict[str, int
 
 
 def test_models_without_derivation_abstain() -> None:
-    assert sorted({*MODELS} - {*derivable_models()}) == sorted(TOKEN_BY_TOKEN)
-    for name in TOKEN_BY_TOKEN:
-        with pytest.raises(NotDerivable, match="does not follow from the configuration of T5ForConditionalGeneration"):
+    assert {*derivable_models()}.isdisjoint(TOKEN_BY_TOKEN)
+    for name in {*MODELS} - {*derivable_models()}:
+        with pytest.raises(NotDerivable, match=r"does not follow from the configuration of .*; it does of stable-diff"):
             costs(name)
-    with pytest.raises(NotDerivable, match="give --text-tokens"):
+    with pytest.raises(NotDerivable, match="those text tokens that are not padding: give --text-tokens"):
         costs("mochi")
+
+
+def test_model_without_tokenizer_needs_the_number_of_text_tokens() -> None:
+    whole = model("stable-diffusion")
+    spec = replace(whole, full={name: part for name, part in whole.full.items() if name != "tokenizer"})
+    with pytest.raises(NotDerivable, match="no tokenizer tells how many tokens the text has: give --text-tokens"):
+        derive_layers(spec, "full", spec.request("full"))
+    given = derive_layers(spec, "full", spec.request("full"), 77)
+    assert given == derive_layers(whole, "full", whole.request("full"))
 
 
 def total(frame: pl.DataFrame, name: str) -> int:
@@ -234,9 +244,9 @@ def test_defaults_are_those_of_the_class(cls: str) -> None:
 def test_deriving_imports_neither_torch_nor_diffusers() -> None:
     code = """if True:
         import json, sys
-        from ttinsys.published.layers import derive_layers
-        from ttinsys.published.sheets import MODELS, Request, model
-        for name in set(MODELS) - {"parti", "parti-3b"}:
+        from ttinsys.published.layers import derivable_models, derive_layers
+        from ttinsys.published.sheets import model
+        for name in derivable_models():
             derive_layers(model(name), "full", model(name).requests["full"], 7)
         print(json.dumps(sorted({"torch", "diffusers", "transformers", "numpy"} & sys.modules.keys())))
     """

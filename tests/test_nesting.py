@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from itertools import product
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.shared import examples
 from ttinsys.attribution.nesting import FOREVER, calls_inside, innermost, lift, nest, sink
 
 Range = tuple[int, int, int | None]
@@ -133,7 +134,7 @@ def test_siblings_by_the_thousand_and_deep_stacks_take_few_rounds() -> None:
     assert nested.filter(pl.col("depth") == 300)["parent"].unique().to_list() == [299]
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(ranges_of_any_kind)
 def test_nesting_keeps_every_row_and_does_not_change_its_argument(ranges: list[Range]) -> None:
     given_ = frame(ranges)

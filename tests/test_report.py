@@ -103,6 +103,7 @@ def test_page_fetches_nothing(hostile_page: str) -> None:
 
 
 @needs_chromium
+@pytest.mark.slow(2)
 def test_browser_shows_the_hostile_page_without_running_or_complaining(hostile_page: str, tmp_path: Path) -> None:
     file = tmp_path / "page.html"
     file.write_text(hostile_page)
@@ -113,6 +114,7 @@ def test_browser_shows_the_hostile_page_without_running_or_complaining(hostile_p
 
 
 @needs_chromium
+@pytest.mark.slow(1)
 def test_browser_would_tell_of_a_script_that_runs(tmp_path: Path) -> None:
     file = tmp_path / "page.html"
     file.write_text("<body><script>document.body.id='pwned'; console.error('told')</script></body>")
@@ -122,6 +124,7 @@ def test_browser_would_tell_of_a_script_that_runs(tmp_path: Path) -> None:
 
 
 @needs_chromium
+@pytest.mark.slow(3)
 def test_tables_sort_and_search_and_the_tree_is_walked_through(tmp_path: Path) -> None:
     # A page with a script of the test's own, which the policy of a real one would not let run.
     text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", report_page({"sd": ttinsys.load(SAMPLE)}))
@@ -161,6 +164,7 @@ def test_tables_sort_and_search_and_the_tree_is_walked_through(tmp_path: Path) -
     assert "StableDiffusionPipeline / vae.decode" in found
 
 
+@pytest.mark.slow(1)
 def test_page_has_every_section_and_its_findings() -> None:
     text = report_page({"sd": ttinsys.load(SAMPLE)})
     for section in SECTIONS:
@@ -206,6 +210,7 @@ def test_every_capture_makes_a_page(capture: Path) -> None:
     assert "<h2>Findings</h2><ul" in text
 
 
+@pytest.mark.slow(1)
 def test_command_writes_the_page_and_replaces_none(tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     done = CliRunner().invoke(main, ["report", str(SAMPLE), "-o", str(file)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -39,10 +40,9 @@ def picture(attention: str, height: int, core_ns: int) -> Labelled:
     return t
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def sweep_in(place: Path) -> Path:
     """A sweep over two sizes and both kinds of attention, with a point that failed."""
-    sweep = tmp_path / "sweep"
+    sweep = place / "sweep"
     sweep.mkdir()
     points: list[dict[str, object]] = []
     for height, eager, fused in ((512, 200, 100), (1024, 1600, 200)):
@@ -58,13 +58,31 @@ def folder(tmp_path: Path) -> Path:
     return sweep
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The sweep, in a folder of the test's own."""
+    return sweep_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def reproduction(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    """The folder of a reproduction of the sweep, which no test changes, and how the command ended."""
+    place = tmp_path_factory.mktemp("reproduction")
+    return place / "out", run(sweep_in(place), "-o", place / "out")
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | None]:
+    """What the sweep measures beside each claim, by the id of the claim."""
+    _, beside = reproduced(captures_in(sweep_in(tmp_path_factory.mktemp("measured"))))
+    return {each.claim.id: each.measured for each in beside}
+
+
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["reproduce", *map(str, arguments)])
 
 
-def test_claims_are_set_beside_what_was_measured(folder: Path) -> None:
-    _, beside = reproduced(captures_in(folder))
-    measured = {each.claim.id: each.measured for each in beside}
+def test_claims_are_set_beside_what_was_measured(measured: dict[str, str | None]) -> None:
     # At 512 pixels: 300 ns eager, 200 ns fused, nothing idle; the convolution is half of the latter.
     assert measured["table-2/speedup/stable-diffusion"] == "1.50 (of busy time 1.50)"
     assert measured["table-2/speedup/imagen"] is None
@@ -76,33 +94,35 @@ def test_claims_are_set_beside_what_was_measured(folder: Path) -> None:
     assert measured[f"{grows}/fused"] == "attention (attention as pixels^0.50, convolution as pixels^0.00)"
 
 
-def test_what_is_missing_is_told_with_the_command_that_captures_it(folder: Path, tmp_path: Path) -> None:
-    done = run(folder, "-o", tmp_path / "out")
+@pytest.mark.slow(2)
+def test_what_is_missing_is_told_with_the_command_that_captures_it(reproduction: tuple[Path, Result]) -> None:
+    out, done = reproduction
     assert done.exit_code == 0, done.output
     assert "Figure 11: temporal against spatial attention needs captures: python -m annotate.sweep" in done.stderr
     assert "does not fit into the memory" in done.stderr
     assert "Table II: speedup of fused attention" in done.stdout
-    page = (tmp_path / "out" / "index.html").read_text()
+    page = (out / "index.html").read_text()
     assert "does not fit into the memory" in page
     assert "--frames 8,16,32" in page
 
 
-def test_tables_and_figures_are_beside_the_page(folder: Path, tmp_path: Path) -> None:
-    assert run(folder, "-o", tmp_path / "out").exit_code == 0
-    tables = {path.name: pl.read_csv(path) for path in (tmp_path / "out" / "tables").iterdir()}
+@pytest.mark.slow(2)
+def test_tables_and_figures_are_beside_the_page(reproduction: tuple[Path, Result]) -> None:
+    out, _ = reproduction
+    tables = {path.name: pl.read_csv(path) for path in (out / "tables").iterdir()}
     (name,) = [name for name in tables if name.startswith("table-2")]
     whole = tables[name].filter(pl.col("part") == "sum")
     assert whole.select("before_ns", "after_ns", "speedup").rows() == [(300, 200, 1.5)]
-    figures = [path.read_text() for path in (tmp_path / "out" / "figures").iterdir()]
+    figures = [path.read_text() for path in (out / "figures").iterdir()]
     assert figures
     assert all(text.startswith("<svg") for text in figures)
 
 
+@pytest.mark.slow(2)
 def test_reproduction_that_is_there_is_kept_unless_forced_and_other_folders_always(
-    folder: Path, tmp_path: Path
+    reproduction: tuple[Path, Result], folder: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "out"
-    assert run(folder, "-o", out).exit_code == 0
+    out = Path(shutil.copytree(reproduction[0], tmp_path / "out"))
     again = run(folder, "-o", out)
     assert (again.exit_code, "--force" in again.stderr) == (3, True)
     assert run(folder, "-o", out, "--force").exit_code == 0
@@ -164,6 +184,7 @@ def test_captures_that_no_figure_has_a_use_for_make_no_page(tmp_path: Path) -> N
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow(2)
 def test_reproduction_within_the_folder_is_no_capture(folder: Path) -> None:
     assert run(folder, "-o", folder / "out").exit_code == 0
     found = captures_in(folder)
@@ -215,9 +236,8 @@ def test_claims_have_ids_that_are_unique_and_begin_with_their_item() -> None:
     assert all(id.startswith(f"{claim.item}/") for id, claim in claims.items())
 
 
-def test_measures_of_the_folder_are_those_of_claims(folder: Path) -> None:
-    _, beside = reproduced(captures_in(folder))
-    assert {each.claim.id for each in beside if each.measured is not None} == {
+def test_measures_of_the_folder_are_those_of_claims(measured: dict[str, str | None]) -> None:
+    assert {claim for claim, value in measured.items() if value is not None} == {
         "table-2/speedup/stable-diffusion", "table-3/phase/stable-diffusion", "figure-6/convolution-share",
         "figure-9/faster-growing/eager", "figure-9/faster-growing/fused",
     }  # fmt: skip
@@ -234,20 +254,21 @@ def test_attention_whose_spatial_core_launched_nothing_has_no_time_to_compare() 
 
 
 @needs_chromium
-def test_page_opens_in_a_browser_without_a_complaint(folder: Path, tmp_path: Path) -> None:
-    assert run(folder, "-o", tmp_path / "out").exit_code == 0
-    document, said = opened(tmp_path / "out" / "index.html")
+@pytest.mark.slow(3)
+def test_page_opens_in_a_browser_without_a_complaint(reproduction: tuple[Path, Result]) -> None:
+    document, said = opened(reproduction[0] / "index.html")
     assert said == []
     assert "Measured beside published" in document
 
 
-def test_full_size_values_of_the_study_come_out_of_simulated_runs(tmp_path: Path) -> None:
+@pytest.mark.slow(20)
+def test_full_size_values_of_the_study_come_out_of_simulated_runs(session_folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("diffusers")
     from tests.simulated import simulated
 
     for name in ("stable-diffusion", "make-a-video"):
         for attention in ("eager", "sdpa"):
-            (tmp_path / f"{name}-{attention}_pqtdir").symlink_to(simulated(name, attention))
+            (tmp_path / f"{name}-{attention}_pqtdir").symlink_to(simulated(session_folder, name, attention))
     _, beside = reproduced(captures_in(tmp_path))
     measured = {each.claim.id: each.measured for each in beside if each.measured}
     # Computed from the definition of the models: 64 to 4,096 positions, and N/F over levels of 16 frames.

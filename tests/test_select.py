@@ -217,6 +217,7 @@ def expected(trace: Trace, selection: Selection) -> pl.DataFrame:
 
 @settings(max_examples=60, deadline=None)
 @given(programs(), selections)
+@pytest.mark.slow(12)
 def test_selecting_and_attributing_commute(
     tmp_path_factory: pytest.TempPathFactory, t: TraceBuilder, selection: Selection
 ) -> None:

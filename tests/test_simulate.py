@@ -19,6 +19,7 @@ from annotate import models
 from annotate.gpus import GPUS, gpu, known
 from annotate.labels import CALL_TEXT, CONVOLUTION_ROLES
 from annotate.models import model
+from tests.shared import slow
 from ttinsys.attribution.attribute import attribute
 from ttinsys.attribution.nvtx import ranges
 from ttinsys.attribution.operators import classify
@@ -44,7 +45,7 @@ with warnings.catch_warnings():  # of libraries as they are imported: nothing of
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
 H200 = GPUS["h200"]
-TINY = ("stable-diffusion", "wan-1.3b", "llama2-7b")
+TINY = [*map(slow, ("stable-diffusion", "wan-1.3b")), "llama2-7b"]
 
 
 @cache
@@ -113,7 +114,13 @@ def test_every_kernel_lies_in_a_range_and_the_flops_of_kernels_and_ranges_are_th
 
 @pytest.mark.parametrize(
     ("name", "key", "attend"),
-    [*((name, "h200", "sdpa") for name in TINY), ("stable-diffusion", "a100", "eager"), ("imagen", "b200", "sdpa")],
+    [
+        slow("stable-diffusion", "h200", "sdpa"),
+        slow("wan-1.3b", "h200", "sdpa"),
+        ("llama2-7b", "h200", "sdpa"),
+        slow("stable-diffusion", "a100", "eager", seconds=2),
+        slow("imagen", "b200", "sdpa", seconds=2),
+    ],
 )
 def test_the_classifier_reads_each_kernel_as_what_it_is(name: str, key: str, attend: str) -> None:
     kernels = {
@@ -123,6 +130,7 @@ def test_the_classifier_reads_each_kernel_as_what_it_is(name: str, key: str, att
     assert frame.filter(classify(pl.col("name")) != pl.col("operator")).rows() == []
 
 
+@pytest.mark.slow(2)
 def test_fused_attention_is_one_kernel_and_unfused_is_two_products_around_a_softmax() -> None:
     for attend, expected in (("sdpa", ["flash_attention"]), ("eager", ["gemm", "softmax", "gemm"])):
         simulated = run("stable-diffusion", "tiny", "a100", attend)
@@ -186,6 +194,7 @@ def test_kernels_run_one_after_the_other_and_a_full_queue_holds_the_launches_up(
     assert all(call.end - call.start == LAUNCH_NS for call in timeline.calls)
 
 
+@pytest.mark.slow(2)
 def test_stable_diffusion_at_512_pixels_has_the_lengths_and_flops_worked_out_from_the_paper(tmp_path: Path) -> None:
     export.write(run("stable-diffusion", "full", steps=1), tmp_path / "sd_pqtdir")
     found = ranges(parsers.load(tmp_path / "sd_pqtdir")).filter(pl.col("component") == "denoiser").collect()
@@ -244,6 +253,7 @@ def test_what_is_impossible_is_one_line(arguments: list[str], status: int, line:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow(1)
 def test_an_export_that_exists_is_replaced_only_with_force_and_a_folder_that_is_none_never(tmp_path: Path) -> None:
     place = tmp_path / "wan_pqtdir"
     simulated = run("wan-1.3b")

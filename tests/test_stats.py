@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import parsers
 from tests.build import TraceBuilder
-from tests.shared import CAPTURES, NSYS, ORACLES, TRACES, needs_captures, needs_nsys
+from tests.shared import CAPTURES, NSYS, ORACLES, TRACES, needs_captures, needs_nsys, of_capture
 from ttinsys.stats import REPORT_NAMES, stats_report
 from ttinsys.stats.summary import rounded
 
@@ -53,7 +53,7 @@ def by_nsys(name: str, sqlite: Path, folder: Path) -> list[tuple[str, ...]]:
 
 
 @needs_captures
-@pytest.mark.parametrize("oracle", [pytest.param(path, id=path.name) for path in ORACLES])
+@pytest.mark.parametrize("oracle", [of_capture(path) for path in ORACLES])
 def test_report_equals_what_nvidia_printed_for_the_capture(oracle: Path) -> None:
     capture, name = oracle.name.removesuffix(".csv.gz").rsplit(".", 1)
     expected = rows(gzip.decompress(oracle.read_bytes()).decode())
@@ -67,7 +67,7 @@ def test_report_equals_what_nvidia_printed_for_the_capture(oracle: Path) -> None
 @needs_nsys
 @pytest.mark.nsys
 @pytest.mark.parametrize("name", REPORT_NAMES)
-@pytest.mark.parametrize("capture", [pytest.param(path, id=path.stem) for path in CAPTURES if path.suffix == ".sqlite"])
+@pytest.mark.parametrize("capture", [of_capture(path, path.stem) for path in CAPTURES if path.suffix == ".sqlite"])
 def test_report_equals_what_nsys_prints_for_every_capture(name: str, capture: Path, tmp_path: Path) -> None:
     assert_same(ours(name, capture), by_nsys(name, capture, tmp_path))
 

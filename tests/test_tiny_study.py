@@ -21,6 +21,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.tiny import built, generate, quiet
 
+pytestmark = [needs_nsys, quiet, pytest.mark.slow(5)]
+
 MODEL = "stable-diffusion"
 
 
@@ -51,8 +53,6 @@ def hooked() -> list[tuple[int, int]]:
     return seen
 
 
-@needs_nsys
-@quiet
 def test_lengths_and_calls_are_those_that_hooks_see(capture: parsers.Trace) -> None:
     lengths = analyse("lengths", capture).filter(pl.col("component") == "denoiser")
     assert lengths.select("q_len", "kv_len").rows() == hooked()
@@ -60,8 +60,6 @@ def test_lengths_and_calls_are_those_that_hooks_see(capture: parsers.Trace) -> N
     assert roles == {True: "spatial_attention", False: "cross_attention"}
 
 
-@needs_nsys
-@quiet
 def test_flops_of_the_run_are_those_that_torch_counts(capture: parsers.Trace) -> None:
     # Torch counts attention only where it is made of matrix products.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:

@@ -27,7 +27,7 @@ def attention(
     differ by several times.
 
     Args:
-        *traces: As `ttinsys.load` opens them.
+        *traces: Traces that `ttinsys.load` opened.
 
     Returns:
         A `polars.DataFrame`, one row per component and role of attention, the longest total first:
@@ -70,7 +70,7 @@ def breakdown(
     """Divide GPU time by role, operator, component, step, phase or part of attention.
 
     Args:
-        *traces: As `ttinsys.load` opens them.
+        *traces: Traces that `ttinsys.load` opened.
         by: Divide GPU time by this column; give two to cross them.
         projections: Count projections of queries, keys, values and output as linear layers, or as their
             attention.
@@ -131,7 +131,7 @@ def diff(
     baseline. The name of a table is a value of --by and the key of a row.
 
     Args:
-        *traces: As `ttinsys.load` opens them; the first is the baseline.
+        *traces: Traces that `ttinsys.load` opened; the first is the baseline.
         by: Align rows by this; give several to get a list for each.
         per: Compare the time of whole traces, or of their mean steps without what runs outside steps.
         confidence: Set the confidence level of the noise band (Welch's t-test).
@@ -175,7 +175,7 @@ def gaps(
     itself is launch. After the launch, time is latency.
 
     Args:
-        *traces: As `ttinsys.load` opens them.
+        *traces: Traces that `ttinsys.load` opened.
         by: Group rows by component or step, or give one row per device.
 
     Returns:
@@ -224,7 +224,7 @@ def kernels(
     """Rank kernels by GPU time: what they compute, how often and how long they run.
 
     Args:
-        *traces: As `ttinsys.load` opens them.
+        *traces: Traces that `ttinsys.load` opened.
 
     Returns:
         A `polars.DataFrame`, one row per kernel name, and per kind of copy, fill and graph:
@@ -247,7 +247,7 @@ def layers(
     """Show GPU and CPU time as a tree of layers, with and without their children.
 
     Args:
-        *traces: As `ttinsys.load` opens them.
+        *traces: Traces that `ttinsys.load` opened.
         depth: List no level deeper than this; 0 is the top.
 
     Returns:
@@ -279,7 +279,7 @@ def lengths(
     number of queries, because the keys contain the text.
 
     Args:
-        *traces: As `ttinsys.load` opens them.
+        *traces: Traces that `ttinsys.load` opened.
         by: List calls in order, or group them by role and length, or by step.
         role: Keep attention of this role; give several to keep several.
         step: Keep calls of this step.
@@ -316,7 +316,7 @@ def pareto(
     The FID is that of the published model that fid_of names, not of this run, whose weights may be random.
 
     Args:
-        *traces: As `ttinsys.load` opens them.
+        *traces: Traces that `ttinsys.load` opened.
 
     Returns:
         A `polars.DataFrame`, one row per trace:
@@ -367,7 +367,7 @@ def phases(
     per byte than the ridge point of the GPU, and above_ridge counts such calls.
 
     Args:
-        *traces: As `ttinsys.load` opens them.
+        *traces: Traces that `ttinsys.load` opened.
         by: Give rows for the whole run (model), or for each step.
         queries: Count calls of up to this many queries as decode-like.
         ridge: Set the ridge point in FLOPs per byte; the default is that of the GPU.
@@ -411,7 +411,7 @@ def ranges_by_name(
     """Sum GPU and CPU time by NVTX range name, with and without nested ranges.
 
     Args:
-        *traces: As `ttinsys.load` opens them.
+        *traces: Traces that `ttinsys.load` opened.
 
     Returns:
         A `polars.DataFrame`, one row per range name and domain, and one per reason why an operation has
@@ -438,7 +438,7 @@ def roofline(
     """Compare layers with the roofline: what bounds them, and how close to it they come.
 
     Args:
-        *traces: As `ttinsys.load` opens them.
+        *traces: Traces that `ttinsys.load` opened.
         by: Group rows by layer, role or component, or give one row for the whole model.
         gpu: Use the data sheet of this GPU instead of the one that the trace names.
         peak: Set the peak of the GPU in TFLOP/s, for every data type.
@@ -495,7 +495,7 @@ def scaling(
     that differ only in that size, and in the number of steps, form a series; backends and compilers are compared as series.
 
     Args:
-        *traces: As `ttinsys.load` opens them.
+        *traces: Traces that `ttinsys.load` opened.
         over: Use this as the size; auto uses the one that varies.
         by: Fit the time of each role, family, operator or kernel.
         component: Fit the time of this part of the pipeline.
@@ -569,7 +569,7 @@ def speedup(
     no speedup; the column unfair says why.
 
     Args:
-        *traces: As `ttinsys.load` opens them; the first is the baseline.
+        *traces: Traces that `ttinsys.load` opened; the first is the baseline.
         pairs: Compare each second trace with the one before it, not all with the first.
 
     Returns:

@@ -52,7 +52,7 @@ class Declared(Mapping[str, Model]):
             ValueError: a file declares no model, one that is not named after it, or one of another study.
         """
         path = importlib.import_module(self._package).__path__
-        names = [found.name for found in pkgutil.iter_modules(path) if not found.ispkg and found.name != "spec"]
+        names = [file.name for file in pkgutil.iter_modules(path) if not file.ispkg and file.name != "spec"]
         return {name: self._declared_in(name) for name in sorted(names)}
 
     @cached_property
@@ -96,7 +96,7 @@ def model(name: str) -> Model:
     """
     if name in MODELS:
         return MODELS[name]
-    variants = [found.name for found in MODELS.files.get(name.replace("-", "_"), ())]
+    variants = [variant.name for variant in MODELS.files.get(name.replace("-", "_"), ())]
     if variants:
         raise UnknownModel(f"no model {name}: {name.replace('-', '_')}.py declares {' and '.join(variants)}")
     raise UnknownModel(unknown("model", name, MODELS))

@@ -181,6 +181,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @quiet
 @pytest.mark.parametrize(("frames", "expected"), [(16, 17.5), (32, 8.8)])
+@pytest.mark.slow(3)
 def test_temporal_attention_of_modelscope_has_the_calls_and_flops_worked_out_from_its_definition(
     folder: Path, frames: int, expected: float
 ) -> None:
@@ -194,6 +195,7 @@ def test_temporal_attention_of_modelscope_has_the_calls_and_flops_worked_out_fro
 
 
 @quiet
+@pytest.mark.slow(3)
 def test_copies_of_a_clip_go_to_the_blocks_whose_class_permutes_axes(folder: Path) -> None:
     # The classes are diffusers' own; the analysis does not look at them.
     permuting = {"TransformerTemporalModel": TEMPORAL, "Transformer2DModel": SPATIAL}

@@ -192,7 +192,8 @@ def test_command_writes_what_the_library_returns(tmp_path: Path) -> None:
     code, out, err = run(path, "--format", "csv", "--plot", tmp_path / "cache.svg")
     expected = counters(parse(path.read_bytes(), path))
     assert (code, out) == (0, expected.write_csv())
-    assert err == f"{path}: 3 kernels profiled, and no --trace that tells what their layers do\n"
+    wrote = f"wrote {tmp_path / 'cache.svg'}"
+    assert err == f"{wrote}\n{path}: 3 kernels profiled; give --trace to get their roles\n"
     assert (tmp_path / "cache.svg").stat().st_size > 0
 
 
@@ -205,13 +206,13 @@ def test_command_joins_a_trace_and_says_how_much_it_found(tmp_path: Path) -> Non
     code, out, err = run(written(tmp_path), "--trace", t.write(tmp_path / "t.sqlite"), "--format", "csv")
     assert code == 0
     assert pl.read_csv(out.encode())["role"].to_list() == [SPATIAL] * 3
-    assert err.endswith("profile.csv: 3 kernels profiled, the layers of 3 found\n")
+    assert err.endswith("profile.csv: 3 kernels profiled; 3 of them matched to a layer\n")
 
 
 def test_command_does_not_ignore_a_filter(tmp_path: Path) -> None:
     code, out, err = run(written(tmp_path), "--time", "/1s")
     assert (code, out) == (2, "")
-    assert "operations are selected from a trace: give --trace, too" in err
+    assert "filters select operations of a trace: give --trace, too" in err
 
 
 def test_command_refuses_what_is_no_profile_in_one_line(tmp_path: Path) -> None:
@@ -220,6 +221,39 @@ def test_command_refuses_what_is_no_profile_in_one_line(tmp_path: Path) -> None:
     assert (code, out) == (3, "")
     assert err.startswith(f"Error: {tmp_path / 'x.csv'}: has no line that names the columns")
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("kernels.csv", "Time (%),Total Time (ns),Instances\n50.0,1,1\n", "a table that `nsys stats` printed"),
+        ("torch.json", '{"schemaVersion": 1, "traceEvents": []}', "a trace of the PyTorch profiler"),
+        ("run.sqlite", "SQLite format 3", "a trace of Nsight Systems: pass it as --trace, and as PROFILE"),
+        ("profile.zip", "PK\x03\x04", "a zip archive: unpack it first: `unzip "),
+        ("mine.csv", "a,b\n1,2\n", "has no line that names the columns ID and Kernel Name"),
+        ("empty.csv", "", "has no line that names the columns ID and Kernel Name"),
+    ],
+)
+def test_file_that_is_no_profile_is_told_what_it_is(tmp_path: Path, name: str, content: str, problem: str) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    code, out, err = run(path)
+    assert (code != 0, out) == (True, "")
+    (line,) = err.splitlines()
+    assert line.startswith(f"Error: {path}: {problem}")
+    if name in {"kernels.csv", "torch.json", "run.sqlite"}:
+        assert line.endswith("give the output of `ncu --csv --page raw`, or a .ncu-rep report")
+
+
+def test_missing_profile_gets_the_nearest_name_beside_it(tmp_path: Path) -> None:
+    written(tmp_path)
+    lines = [run(tmp_path / name)[2].splitlines() for name in ("profil.csv", "elsewhere.csv", "none/profile.csv")]
+    remedy = "give the output of `ncu --csv --page raw`, or a .ncu-rep report"
+    assert lines == [
+        [f"Error: {tmp_path / 'profil.csv'}: no such file (did you mean 'profile.csv'?): {remedy}"],
+        [f"Error: {tmp_path / 'elsewhere.csv'}: no such file: {remedy}"],
+        [f"Error: {tmp_path / 'none/profile.csv'}: no such file: {remedy}"],
+    ]
 
 
 def test_figure_shows_attention_where_some_was_profiled(tmp_path: Path) -> None:

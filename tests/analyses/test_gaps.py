@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import parsers
 from tests.build import TraceBuilder
 from tests.labelled import Labelled
-from tests.shared import each_capture, planned
+from tests.shared import each_capture, examples, planned
 from ttinsys.analyses.gaps import KINDS
 from ttinsys.figures import draw_figure
 from ttinsys.measures.intervals import busy, cumulative_cover, with_cover
@@ -226,7 +226,7 @@ def _kind(now: int, since: int, ender: Op, calls: list[tuple[int, int]]) -> str:
     return "sync" if min(around) <= since else "launch"
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(OPS, CALLS)
 def test_every_nanosecond_is_counted_once(ops: list[Op], calls: list[tuple[int, int]]) -> None:
     thread = (10 << 24) | 11
@@ -254,7 +254,7 @@ def test_every_nanosecond_is_counted_once(ops: list[Op], calls: list[tuple[int, 
     assert {name: row[name] for name in counted(ops, calls)} == counted(ops, calls)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(st.tuples(st.integers(0, 1), TIME, LENGTH), max_size=8), st.tuples(st.integers(0, 1), TIME))
 def test_coverage_before_a_moment_is_that_of_the_cut_intervals(
     spans: list[tuple[int, int, int]], point: tuple[int, int]

@@ -129,6 +129,7 @@ def test_figure_has_a_panel_each_for_self_and_cross_attention(tmp_path: Path) ->
         draw_figure("lengths", found(unet(), tmp_path, by="step"))
 
 
+@pytest.mark.slow(1)
 def test_figure_of_more_than_can_be_seen_shows_the_first_and_the_last_step_and_says_so(tmp_path: Path) -> None:
     once = found(unet(), tmp_path, step=0)
     copies = 2000
@@ -159,6 +160,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @quiet
 @pytest.mark.parametrize("pixels", [256, 512])
+@pytest.mark.slow(2)
 def test_stable_diffusion_has_the_lengths_and_flops_that_follow_from_the_size_of_the_picture(
     folder: Path, pixels: int
 ) -> None:
@@ -184,6 +186,7 @@ def test_stable_diffusion_has_the_lengths_and_flops_that_follow_from_the_size_of
 
 
 @quiet
+@pytest.mark.slow(2)
 def test_lengths_over_a_step_go_down_and_up_again(folder: Path) -> None:
     trace = simulated(folder, "full", steps=1, height=512, width=512)
     frame = analyse("lengths", trace, step=0, role=(SPATIAL,))
@@ -192,6 +195,7 @@ def test_lengths_over_a_step_go_down_and_up_again(folder: Path) -> None:
 
 
 @quiet
+@pytest.mark.slow(2)
 def test_flops_of_the_denoisers_calls_are_what_torch_counts_in_the_same_run(folder: Path) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("diffusers")

@@ -124,6 +124,7 @@ def test_equals_are_both_on_the_front(tmp_path: Path) -> None:
     assert frame["front"].to_list() == [True, True]
 
 
+@pytest.mark.slow(1)
 def test_order_of_the_traces_moves_no_one_to_the_front(tmp_path: Path) -> None:
     of = [run(name, asked=10, steps=10, step_ns=ns).load(tmp_path)
           for name, ns in (("muse", 90), ("imagen", 3), ("stable-diffusion", 1))]  # fmt: skip

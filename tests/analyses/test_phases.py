@@ -131,6 +131,7 @@ def test_figures_show_each_attention_and_its_kind(tmp_path: Path) -> None:
 
 
 @quiet
+@pytest.mark.slow(4)
 def test_diffusion_is_like_prefill_and_autoregression_like_decode(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("diffusers")

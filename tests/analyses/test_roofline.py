@@ -186,6 +186,7 @@ def test_nothing_is_drawn_where_nothing_has_operations(tmp_path: Path) -> None:
         draw_figure("roofline", frame.filter(pl.col("role") == "other"))
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("by", ROOFLINE_KEYS)
 def test_sample_adds_up_to_its_operations_and_calls(by: str) -> None:
     trace = parsers.load(SAMPLE)

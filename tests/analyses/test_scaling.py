@@ -163,6 +163,7 @@ def test_projections_move_to_their_attention_with_their_operations(tmp_path: Pat
     assert set(frame["role"]) == {ATTENTION, CONVOLUTION}
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("by", SCALING_BY)
 def test_sums_of_a_trace_are_those_of_its_operations(tmp_path: Path, by: str) -> None:
     traces = sweep(tmp_path)
@@ -177,6 +178,7 @@ def test_rectangle_of_the_same_area_is_the_same_size(tmp_path: Path) -> None:
     assert analyse("scaling", *traces)["residual"].abs().max() == pytest.approx(0)
 
 
+@pytest.mark.slow(1)
 def test_frames_are_swept_for_each_size_of_picture_where_so_asked(tmp_path: Path) -> None:
     traces = [point(tmp_path, side, frames=frames) for side in (4, 8) for frames in (1, 2, 4)]
     with pytest.raises(NotASweep, match=r"^pixels and frames vary: name one with --over"):
@@ -196,12 +198,12 @@ def test_what_is_no_sweep_is_refused_in_a_line_that_says_what_varies(tmp_path: P
 
     four, eight = point(tmp_path, 4), point(tmp_path, 8)
     assert refusal(four, four).startswith("none of pixels, frames, batch, tokens varies")
-    assert refusal(four, eight, over="frames").startswith("frames do not vary (pixels does)")
+    assert refusal(four, eight, over="frames").startswith("frames do not vary, pixels do: ")
     assert refusal(four, eight, component="decoder") == "no GPU work in decoder: give --component denoiser or vae"
     other = point(tmp_path, 8, attention="eager")
-    assert refusal(four, other) == "no two traces differ in pixels alone: they differ in attention, too"
+    assert refusal(four, other) == "no two traces differ in pixels alone: they also differ in attention"
     untold = point(tmp_path, 8, height=None)
-    assert refusal(four, eight, untold).endswith("does not say its pixels: leave it out, or choose another --over")
+    assert refusal(four, eight, untold).endswith("does not give its pixels: leave it out, or choose another --over")
 
 
 def test_trace_that_tells_of_no_run_is_refused_with_the_remedy(tmp_path: Path) -> None:
@@ -212,6 +214,7 @@ def test_trace_that_tells_of_no_run_is_refused_with_the_remedy(tmp_path: Path) -
         analyse("scaling", *sweep(tmp_path), t.load(tmp_path))
 
 
+@pytest.mark.slow(1)
 def test_figure_has_a_panel_per_series_with_points_curves_and_crossover(tmp_path: Path) -> None:
     traces = [*sweep(tmp_path), *sweep(tmp_path, attention="eager", beyond=1000)]
     frame = analyse("scaling", *traces)

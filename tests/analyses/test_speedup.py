@@ -100,6 +100,7 @@ def test_speedup_there_is_slowdown_back(tmp_path: Path) -> None:
     assert product == pytest.approx([1.0] * len(product))
 
 
+@pytest.mark.slow(1)
 def test_figure_shows_parts_of_one_trace_or_the_whole_of_several(tmp_path: Path) -> None:
     one = str(draw_figure("speedup", speedup(tmp_path, unet(), after())).to_dict())
     assert "spatial_conv" in one

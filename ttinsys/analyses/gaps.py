@@ -207,8 +207,8 @@ def _explained(gaps: pl.LazyFrame, api_calls: pl.LazyFrame) -> pl.LazyFrame:
     in_calls = pl.col("covered_ns") - pl.col("_covered_at_start")
     # `_sync_until` is the latest end of the calls that began before the gap did; it is null before the first call.
     sync_end = pl.min_horizontal("_sync_until", "_launch")
-    sync = pl.when(pl.col("_sync_until").is_not_null()).then((sync_end - pl.col("_from")).clip(lower_bound=0))
-    sync = sync.otherwise(0).fill_null(0)
+    waited = (sync_end - pl.col("_from")).clip(lower_bound=0)
+    sync = pl.when(pl.col("_sync_until").is_not_null()).then(waited).otherwise(0).fill_null(0)
     return at_launch.select(
         *_KEYS,
         (before_launch - in_calls).alias("cpu_ns"),

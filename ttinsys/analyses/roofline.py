@@ -229,7 +229,7 @@ def _rates() -> list[pl.Expr]:
     The share of the roofline, achieved / min(peak, intensity * bandwidth), equals the greater of the shares of the two
     ceilings.
     """
-    seconds = pl.when(pl.col("gpu_ns") > 0).then(pl.col("gpu_ns") / 1e9)
+    seconds = pl.when(pl.col("gpu_ns") > 0).then(pl.col("gpu_ns") * 1e-9)
     is_compute_bound = pl.col("_computing") >= pl.col("_moving")
     has_flops = pl.col("flops") > 0
     return [

@@ -111,20 +111,19 @@ def _clocks(ops: pl.LazyFrame, baselines: Mapping[str, str], names: Sequence[str
         .join(of_baseline, on="baseline", how="left")
         .join(of_trace, on="trace", how="left", suffix="_after")
     )
-    return (
+    rows = [
         both.select(
             "trace",
             "baseline",
             pl.lit(END_TO_END).alias("level"),
-            pl.lit([*_CLOCKS]).alias("part"),
-            pl.concat_list(_CLOCKS).alias("before_ns"),
-            pl.concat_list(f"{name}_after" for name in _CLOCKS).alias("after_ns"),
+            pl.lit(name).alias("part"),
+            # A trace without operations has no times: they count as 0.
+            pl.col(name).fill_null(0).alias("before_ns"),
+            pl.col(f"{name}_after").fill_null(0).alias("after_ns"),
         )
-        # No list is empty; Polars 1 wants to be told what would become of one.
-        .explode("part", "before_ns", "after_ns", empty_as_null=False)
-        # A trace without operations has no span: all times of it are 0.
-        .with_columns(pl.col("before_ns", "after_ns").fill_null(0))
-    )
+        for name in _CLOCKS
+    ]
+    return pl.concat(rows)
 
 
 def _end_to_end(ops: pl.LazyFrame) -> pl.LazyFrame:

@@ -33,12 +33,16 @@ if TYPE_CHECKING:
 
 
 def command_of(name: str) -> click.Command:
-    """The subcommand of the analysis called `name`."""
+    """The subcommand of the analysis called `name`.
+
+    Raises:
+        UnknownAnalysis: No analysis has this name.
+    """
     analysis = find(name)
 
     @click.command(name.replace("_", "-"), cls=AnalysisCommand, help=help_text(analysis.documentation))
     @trace_arguments
-    @_own_options({**analysis.settings, **analysis.verdict_settings})
+    @_analysis_options({**analysis.settings, **analysis.verdict_settings})
     @selection_options
     @output_options
     @plot_option
@@ -48,10 +52,10 @@ def command_of(name: str) -> click.Command:
         selection: Selection,
         destination: Destination,
         plot: Destination | None,
-        **own: Any,
+        **options: Any,
     ) -> None:
         tables, why_empty = _tables(analysis, traces, nsys, selection)
-        result = _run(analysis, tables, own, why_empty)
+        result = _run(analysis, tables, options, why_empty)
         _print(result, destination, plot, why_empty)
         for sentence in result.failures:
             note(f"FAILED: {sentence}")
@@ -80,7 +84,11 @@ class AnalysisCommand(click.Command):
 def _tables(
     analysis: Analysis, paths: Sequence[Path], nsys: str | None, selection: Selection
 ) -> tuple[dict[str, Tables], Callable[[str], str] | None]:
-    """The tables of each trace by its name, and for filtered traces what says why no operation is left of one."""
+    """The tables of each trace, by its name.
+
+    Returns:
+        The tables; and for filtered traces a function that explains why a trace has no operation left, else None.
+    """
     from ttinsys.attribution.availability import available
     from ttinsys.attribution.select import apply_selection
     from ttinsys.tables.registry import distinct_names, tables_of
@@ -100,12 +108,12 @@ def _tables(
 
 
 def _run(
-    analysis: Analysis, tables: Mapping[str, Tables], own: Mapping[str, Any], why_empty: Callable[[str], str] | None
+    analysis: Analysis, tables: Mapping[str, Tables], options: Mapping[str, Any], why_empty: Callable[[str], str] | None
 ) -> AnalysisResult:
     from ttinsys.runner.run import run_analysis
 
     try:
-        return run_analysis(analysis, tables, own, collect=collected, why_empty=why_empty)
+        return run_analysis(analysis, tables, options, collect=collected, why_empty=why_empty)
     except (TooFewTraces, OptionError) as error:
         raise click.UsageError(str(error)) from error
 
@@ -113,18 +121,18 @@ def _run(
 def _print(
     result: AnalysisResult, destination: Destination, plot: Destination | None, why_empty: Callable[[str], str] | None
 ) -> None:
-    """Write the table and the figure; say how much was attributed and what a reader must know."""
+    """Write the table and the figure; note the share attributed and all remarks."""
     from ttinsys.attribution.coverage import coverage_sentence
     from ttinsys.render import emit
 
     analysis, frame = result.analysis, result.frame
-    # A column that says the same in every row tells a person nothing.
-    only_one = len(result.coverage) == 1 and destination.for_people
+    # In a table for people, a column with one value takes room from the others.
+    hide_trace = len(result.coverage) == 1 and destination.for_people
     if plot is not None:
         from ttinsys.figures import draw_figure, save_figure
 
         save_figure(draw_figure(analysis.name, frame), plot)
-    shown = frame.drop("trace", strict=False) if only_one else frame
+    shown = frame.drop("trace", strict=False) if hide_trace else frame
     emit(shown, destination, table=analysis.returns, tree=analysis.tree, traces=[*result.coverage])
     for name, counts in result.coverage.items():
         filtered_away = why_empty is not None and counts.is_empty()
@@ -133,8 +141,11 @@ def _print(
         note(sentence)
 
 
-def _own_options(settings: Mapping[str, Setting]) -> Callable[[Command], Command]:
+def _analysis_options(settings: Mapping[str, Setting]) -> Callable[[Command], Command]:
+    """A decorator that adds an option to a command for each setting."""
+
     def decorate(command: Command) -> Command:
+        # Decorators apply from the last to the first: help lists options in the order in which they were declared.
         for name, setting in reversed([*settings.items()]):
             command = click.option(
                 "--" + name.replace("_", "-"),

@@ -1,4 +1,4 @@
-"""Write the attribution table: every GPU operation with the layer that launched it.
+"""Write the attribution table: every GPU operation and the layer that launched it.
 
 ttinsys attribute run.sqlite -o ops.parquet
 ttinsys attribute rank0.sqlite rank1.sqlite --range 'unet*' -o ops.csv
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @selection_options
 @output_options
 def command(traces: tuple[Path, ...], nsys: str | None, selection: Selection, destination: Destination) -> None:
-    """See the module."""
+    """Run `ttinsys attribute`."""
     import polars as pl
 
     from ttinsys.attribution.attribute import OPS, attribute
@@ -40,11 +40,14 @@ def command(traces: tuple[Path, ...], nsys: str | None, selection: Selection, de
     if len(frames) > 1:
         rows = [frame.select(pl.lit(name).alias("trace"), pl.all()) for name, frame in zip(names, frames, strict=True)]
     ops, *coverages = collected([pl.concat(rows), *map(coverage, frames)])
-    # For people, the columns that fit a terminal and say where a kernel belongs; the other formats hold all columns.
-    shown = ops.select(name for name in ("trace", *_SHOWN) if name in ops.columns) if destination.for_people else ops
+    # A table for people has the columns that fit a terminal; other formats have all columns.
+    shown = (
+        ops.select(name for name in ("trace", *_FOR_PEOPLE) if name in ops.columns) if destination.for_people else ops
+    )
     emit(shown, destination, table=OPS)
     for name, covered in zip(names, coverages, strict=True):
         note(f"{name}: {coverage_sentence(covered, filtered=bool(selection))}")
 
 
-_SHOWN = ("kind", "operator", "role", "start_ns", "duration_ns", "queue_ns", "stream", "attributed_by", "path")
+_FOR_PEOPLE = ("kind", "operator", "role", "start_ns", "duration_ns", "queue_ns", "stream", "attributed_by", "path")
+"""Columns that a table for people shows: what ran, when, and where it belongs."""

@@ -1,10 +1,11 @@
-"""Cache hit rates and DRAM traffic by what kernels are for, from a profile of Nsight Compute and a trace for the roles.
+"""Show cache hit rates and DRAM traffic by operator and role, from an Nsight Compute profile.
 
 ttinsys cache profile.csv --trace run.sqlite
 ttinsys cache profile.ncu-rep --trace run.sqlite --plot cache.svg
 
-PROFILE is the output of `ncu --csv --page raw`, or a .ncu-rep report. Options that select operations select those of
-the trace. Without a trace, rows are of modules, where the program was annotated as it was profiled.
+PROFILE is the output of `ncu --csv --page raw`, or a .ncu-rep report. A trace of the same program, given with --trace,
+tells the role of each kernel; filters select operations of that trace. Without a trace, rows are modules, provided that
+the program was annotated while it was profiled.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("profile", metavar="PROFILE", type=click.Path(path_type=Path))
 @click.option(
-    "--trace", metavar="TRACE", type=click.Path(path_type=Path), help="A trace of the same program, which tells roles."
+    "--trace", metavar="TRACE", type=click.Path(path_type=Path), help="Take roles from this trace of the same program."
 )
 @click.option(
     "--match",
     type=click.Choice(("auto", "nvtx", "order")),
     default="auto",
     show_default=True,
-    help="Find layers by the NVTX range around a launch, by the order of launches, or by the first that finds one.",
+    help="Match kernels to layers by NVTX range, by order of launches, or by whichever matches first (auto).",
 )
-@click.option("--ncu", metavar="PATH", help="The ncu that reads .ncu-rep reports; else the one on PATH.")
-@click.option("--nsys", metavar="PATH", help="The nsys that exports .nsys-rep reports; else the one on PATH.")
+@click.option("--ncu", metavar="PATH", help="Read .ncu-rep reports with this ncu instead of the one on PATH.")
+@click.option("--nsys", metavar="PATH", help="Export .nsys-rep reports with this nsys instead of the one on PATH.")
 @selection_options
 @output_options
 @plot_option
@@ -48,7 +49,7 @@ def command(
     destination: Destination,
     plot: Destination | None,
 ) -> None:
-    """See the module."""
+    """Run `ttinsys cache`."""
     from parsers.ncu import load
     from ttinsys.attribution.select import apply_selection
     from ttinsys.measures.counters import CACHE, counters
@@ -56,7 +57,8 @@ def command(
     from ttinsys.tables.registry import tables_of
 
     if trace is None and selection:
-        raise click.UsageError("operations are selected from a trace: give --trace, too")
+        raise click.UsageError("filters select operations of a trace: give --trace, too")
+    _refuse_other_files(profile)
     kernels = load(profile, ncu)
     tables = None
     if trace is not None:
@@ -68,6 +70,31 @@ def command(
 
         save_figure(draw_figure("cache", result), plot)
     emit(result, destination, table=CACHE)
-    found = result.filter(result["matched_by"].is_in(["nvtx", "order"]))["instances"].sum()
-    told = f"the layers of {found} found" if tables is not None else "and no --trace that tells what their layers do"
-    note(f"{profile}: {kernels.height} kernels profiled, {told}")
+    matched = result.filter(result["matched_by"].is_in(["nvtx", "order"]))["instances"].sum()
+    outcome = f"{matched} of them matched to a layer" if tables is not None else "give --trace to get their roles"
+    note(f"{profile}: {kernels.height} kernels profiled; {outcome}")
+
+
+_REMEDY = "give the output of `ncu --csv --page raw`, or a .ncu-rep report"
+_TRACES = (".sqlite", ".nsys-rep", "_pqtdir", "_arwdir")
+
+
+def _refuse_other_files(profile: Path) -> None:
+    """Raise `TraceError` for a path that is recognized as something else than a profile of Nsight Compute."""
+    from parsers.errors import TraceError, UnreadableTrace, did_you_mean
+    from parsers.foreign import HEAD_BYTES, recognized
+    from parsers.ncu import SUFFIX
+
+    if profile.name.endswith(_TRACES) and profile.exists():
+        raise UnreadableTrace(profile, "a trace of Nsight Systems", f"pass it as --trace, and as PROFILE {_REMEDY}")
+    if not profile.exists():
+        folder = profile.parent.iterdir() if profile.parent.is_dir() else ()
+        names = [path.name for path in folder if path.suffix in (".csv", SUFFIX)]
+        raise TraceError(f"{profile}: no such file{did_you_mean(profile.name, names)}: {_REMEDY}")
+    if profile.suffix == SUFFIX or not profile.is_file():
+        return
+    with profile.open("rb") as file:
+        what = recognized(profile, file.read(HEAD_BYTES))
+    if what is not None and "Nsight Compute" not in what[0]:
+        problem, remedy = what
+        raise UnreadableTrace(profile, problem, _REMEDY if "nsys" in f"{problem} {remedy}" else remedy)

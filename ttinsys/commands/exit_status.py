@@ -1,4 +1,4 @@
-"""Exit statuses of every command: README documents them."""
+"""The exit statuses of all commands, as the README documents them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitStatus(IntEnum):
-    """What a command's exit status says."""
+    """The exit status of a command."""
 
     DONE = 0
     GATE_FAILED = 1
@@ -14,9 +14,9 @@ class ExitStatus(IntEnum):
     USAGE = 2
     """The command line is wrong; nothing was read."""
     FAILED = 3
-    """The trace could not serve, or the output could not be written."""
+    """The trace cannot be used, or the output cannot be written."""
     BUG = 70
-    """ttinsys itself is at fault (EX_SOFTWARE of sysexits.h)."""
+    """A bug in ttinsys (EX_SOFTWARE of sysexits.h)."""
     INTERRUPTED = 130
     """Ctrl-C: 128 and the number of SIGINT, as shells have it."""
     NOT_READ = 141

@@ -1,4 +1,4 @@
-"""Export a trace to another viewer: Perfetto, speedscope, or a flame graph.
+"""Export a trace for another viewer: Perfetto, speedscope or a flame graph.
 
 ttinsys export run.sqlite --to perfetto -o run.perfetto.json
 ttinsys export run.sqlite --to perfetto --flows --time 1s/1.2s -o run.json
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     "to",
     type=click.Choice(EXPORTS),
     required=True,
-    help="perfetto: a timeline, as trace-event JSON. speedscope: its own JSON. collapsed: one line of text per stack.",
+    help="Write a Perfetto timeline (JSON of trace events), a speedscope profile (JSON), or collapsed stacks (text).",
 )
-@click.option("--flows", is_flag=True, help="For perfetto: draw an arrow from each launch to its operation.")
+@click.option("--flows", is_flag=True, help="Draw an arrow from each launch to its GPU operation (perfetto only).")
 @selection_options
 @file_options
 def command(
     traces: tuple[Path, ...], nsys: str | None, selection: Selection, destination: Destination, *, to: str, flows: bool
 ) -> None:
-    """See the module."""
+    """Run `ttinsys export`."""
     from parsers import TraceError
     from ttinsys.attribution.coverage import coverage, coverage_sentence
     from ttinsys.attribution.select import apply_selection
@@ -57,13 +57,14 @@ def command(
     names = distinct_names([str(path) for path, _ in opened])
     with progress(f"exporting to {to}"):
         captures = [captured(name, trace, module.COLUMNS) for name, (_, trace) in zip(names, opened, strict=True)]
-        # Of several ranks one may have been idle: its threads still belong on the timeline.
+        # One rank of several may be idle: its threads still belong on the timeline.
         if all(capture.ops.is_empty() for capture in captures):
             raise TraceError(nothing_to_export(names[0], filtered=bool(selection)))
         write_to(destination, writer(captures))
     for capture in captures:
         counts = coverage(capture.ops.lazy()).collect()
         note(f"{capture.name}: {coverage_sentence(counts, filtered=bool(selection))}")
-        negative, lost = backwards(capture)
+        negative, negative_ns = backwards(capture)
         if negative:
-            note(f"{capture.name}: {negative:,} operations end before they start: exported with 0 ns, not {lost} ns")
+            exported = f"exported with 0 ns, not {negative_ns} ns"
+            note(f"{capture.name}: {negative:,} operations end before they start: {exported}")

@@ -1,4 +1,4 @@
-"""Describe a trace: its capture, devices, processes, ranges and GPU work, and how much is attributed.
+"""Show what a trace holds: capture, devices, processes, ranges and attributed GPU work.
 
 ttinsys info run.sqlite
 ttinsys info run.sqlite --format json
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @selection_options
 @partial(output_options, formats=("table", "json"))
 def command(traces: tuple[Path, ...], nsys: str | None, selection: Selection, destination: Destination) -> None:
-    """See the module."""
+    """Run `ttinsys info`."""
     from ttinsys.render import emit_text
     from ttinsys.render.overview import OVERVIEW_TEXTS
     from ttinsys.tables.overview import overview

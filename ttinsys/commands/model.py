@@ -1,10 +1,10 @@
-"""Costs of a model by formula: lengths, FLOPs and score matrices of its attention, beside a trace if one is given.
+"""Compute the attention costs of a model by formula: lengths, FLOPs and score matrices.
 
 ttinsys model stable-diffusion --height 512 --width 512
 ttinsys model make-a-video --frames 32 --no-guidance -o costs.csv
 ttinsys model stable-diffusion --trace run.sqlite --plot costs.svg
 
-NAME is a name of annotate.models; `ttinsys taxonomy` lists them. Layers follow
+NAME is a name that `ttinsys taxonomy` lists. Layers follow
 from the published configuration: neither torch nor a GPU is needed. Rows are
 of one forward of each denoiser, or of the prefill of a language model. With
 --trace, sizes that are not given are those that the trace ran.
@@ -34,22 +34,26 @@ _CONFIGURATIONS = ("full", "tiny")
 
 @click.command()
 @click.argument("name", metavar="NAME")
-@click.option("--height", type=_COUNT, help="Height of the picture in pixels; else the model's default.")
-@click.option("--width", type=_COUNT, help="Width of the picture in pixels; else the model's default.")
-@click.option("--frames", type=_COUNT, help="Frames of the clip; else the model's default.")
-@click.option("--batch", type=_COUNT, help="Pictures or clips at once; else 1.")
-@click.option("--guidance/--no-guidance", default=None, help="Double the batch for guidance; else as the model does.")
+@click.option("--height", type=_COUNT, help="Set the height of the image in pixels; the default is the model's.")
+@click.option("--width", type=_COUNT, help="Set the width of the image in pixels; the default is the model's.")
+@click.option("--frames", type=_COUNT, help="Set the number of frames of the clip; the default is the model's.")
+@click.option("--batch", type=_COUNT, help="Set the number of images or clips at once; the default is 1.")
 @click.option(
-    "--text-tokens", type=click.IntRange(min=0), help="Tokens of the text; else as many as the model pads to."
-)
-@click.option("--itemsize", type=_COUNT, default=2, show_default=True, help="Bytes of an attention score.")
-@click.option(
-    "--size", type=click.Choice(_CONFIGURATIONS), help="The published configuration, or the tiny one of tests."
+    "--guidance/--no-guidance",
+    default=None,
+    help="Double the batch for guidance, or do not; the default is the model's.",
 )
 @click.option(
-    "--trace", metavar="TRACE", type=click.Path(path_type=Path), help="A trace of the model, to compare with."
+    "--text-tokens",
+    type=click.IntRange(min=0),
+    help="Set the number of text tokens; the default is what the model pads to.",
 )
-@click.option("--nsys", metavar="PATH", help="The nsys that exports .nsys-rep reports; else the one on PATH.")
+@click.option("--itemsize", type=_COUNT, default=2, show_default=True, help="Set the bytes of an attention score.")
+@click.option(
+    "--size", type=click.Choice(_CONFIGURATIONS), help="Use the published configuration, or the tiny one of tests."
+)
+@click.option("--trace", metavar="TRACE", type=click.Path(path_type=Path), help="Compare with this trace of the model.")
+@click.option("--nsys", metavar="PATH", help="Export .nsys-rep reports with this nsys instead of the one on PATH.")
 @output_options
 @plot_option
 def command(
@@ -65,7 +69,7 @@ def command(
     plot: Destination | None,
     **sizes: int | None,
 ) -> None:
-    """See the module."""
+    """Run `ttinsys model`."""
     from ttinsys.measures.analytical import MODEL_COSTS
     from ttinsys.measures.analytical_notes import cost_notes
     from ttinsys.published.layers import guidance_of
@@ -151,14 +155,14 @@ def _conditions(spec: Model, size: Size, request: Request, *, doubled: bool) -> 
     """The sizes that the costs are of, and how guidance counts."""
     from ttinsys.published.layers import guidance_of
 
-    picture = f"{request.width}x{request.height} pixels" if request.height else None
+    image = f"{request.width}x{request.height} pixels" if request.height else None
     frames = f"{request.frames} frames" if request.frames else None
     guidance = "doubled for guidance" if doubled else "not doubled for guidance"
     if not doubled and guidance_of(spec, size) == "forward":
         guidance = "a second forward of the same size for guidance"
     elif not doubled and guidance_of(spec, size) == "input":
         guidance = "guidance an input of the model"
-    asked = ", ".join(filter(None, [spec.title, picture, frames, f"batch {request.batch}", guidance]))
+    asked = ", ".join(filter(None, [spec.title, image, frames, f"batch {request.batch}", guidance]))
     return f"Costs of one forward: {asked}."
 
 

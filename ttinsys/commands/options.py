@@ -1,4 +1,4 @@
-"""Options that several subcommands share, and what they turn into."""
+"""Options that several commands share, and the values that commands get from them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def trace_arguments(command: Command) -> Command:
     return _decorated(
         command,
         click.argument("traces", metavar="TRACE...", nargs=-1, required=True, type=click.Path(path_type=Path)),
-        click.option("--nsys", metavar="PATH", help="The nsys that exports .nsys-rep reports; else the one on PATH."),
+        click.option(
+            "--nsys", metavar="PATH", help="Export .nsys-rep reports with this nsys instead of the one on PATH."
+        ),
     )
 
 
@@ -70,20 +72,27 @@ def selection_options(command: Command) -> Command:
             "--domain",
             multiple=True,
             metavar="NAME",
-            help="Only ranges of this NVTX domain ('default': the nameless one); repeatable.",
+            help="Keep ranges of this NVTX domain ('default' is the unnamed one); repeatable.",
         ),
         click.option(
-            "--range", "range_", metavar="GLOB", help="Only what was launched inside ranges whose name matches."
+            "--range",
+            "range_",
+            metavar="GLOB",
+            help="Keep GPU work launched inside ranges whose name matches this pattern.",
         ),
         click.option(
             "--time",
             type=WindowType(),
             default="/",
-            help="Only operations that start on the GPU in [START, END): 1.5s/2s, /300ms.",
+            help="Keep GPU work that starts in [START, END), such as 1.5s/2s or /300ms.",
         ),
-        click.option("--device", multiple=True, type=int, metavar="N", help="Only this CUDA device; repeatable."),
-        click.option("--stream", multiple=True, type=int, metavar="N", help="Only this CUDA stream; repeatable."),
-        click.option("--pid", multiple=True, type=int, metavar="N", help="Only GPU work of this process; repeatable."),
+        click.option(
+            "--device", multiple=True, type=int, metavar="N", help="Keep GPU work of this CUDA device; repeatable."
+        ),
+        click.option(
+            "--stream", multiple=True, type=int, metavar="N", help="Keep GPU work of this CUDA stream; repeatable."
+        ),
+        click.option("--pid", multiple=True, type=int, metavar="N", help="Keep GPU work of this process; repeatable."),
     )
 
 
@@ -99,14 +108,18 @@ def output_options(command: Command, formats: Sequence[str] = FORMATS) -> Comman
 
     return _decorated(
         wrapped,
-        click.option("--format", type=click.Choice(formats), help="Default: by the suffix of -o, else the first."),
+        click.option(
+            "--format",
+            type=click.Choice(formats),
+            help="Write this format; by default that of the suffix of -o, else the first.",
+        ),
         *_FILE,
         click.option(
             "--rows",
             type=click.IntRange(min=0),
             default=50,
             show_default=True,
-            help="Rows of a table; 0 shows all. Other formats hold all rows.",
+            help="Show at most this many rows of a table, 0 for all; other formats have all rows.",
         ),
     )
 
@@ -155,7 +168,7 @@ def plot_option(command: Command) -> Command:
         "--plot",
         metavar="FILE",
         type=click.Path(path_type=Path),
-        help=f"Also draw a figure: {', '.join(PICTURES)} by the suffix; HTML is interactive and needs no network.",
+        help=f"Draw the figure to this file: {', '.join(PICTURES)} by its suffix. HTML is interactive and offline.",
     )(wrapped)
 
 

@@ -1,4 +1,4 @@
-"""The commands by the question that they answer: how `ttinsys --help` lists them."""
+"""The questions that commands answer: headings of `ttinsys --help`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "What is in a trace": ("info", "attribute", "stats", "export"),
     "Where does the time go": ("breakdown", "layers", "ranges", "kernels", "gaps"),
     "How do attention and sequence lengths behave": ("attention", "lengths", "phases"),
-    "How far from the hardware's limits": ("roofline", "cache"),
+    "How close to the limits of the hardware": ("roofline", "cache"),
     "What did a change do": ("diff", "speedup"),
-    "How does it grow, and how do models compare": ("scaling", "model", "pareto", "taxonomy"),
-    "All at once, as a page": ("report", "reproduce"),
+    "How does time grow with size, and how do models compare": ("scaling", "model", "pareto", "taxonomy"),
+    "Everything on one page": ("report", "reproduce"),
 }
-"""Commands under each heading, in the order in which they are listed."""
+"""Commands under each heading, in the order of the list."""
 
 OTHER = "Other questions"
-"""Heading of the commands that no question above lists: a new analysis is found there until it is given a place."""
+"""Heading of all commands that `QUESTIONS` does not name: a new analysis is listed there until it is placed."""
 
 SHORT_NAMES = {"ranges": "ranges_by_name"}
-"""Analyses by their command, where that is shorter: in Python, `ttinsys.ranges` is the table of ranges itself."""
+"""Analyses whose command has a shorter name: in Python, `ttinsys.ranges` is the table of ranges itself."""

@@ -1,7 +1,9 @@
-"""One page of everything: findings in words, figures, tables to search and sort; it needs no network to open.
+"""Write one HTML page with findings, figures and searchable tables.
 
 ttinsys report run.sqlite -o report.html
 ttinsys report eager.sqlite flash.sqlite compiled.sqlite -o report.html
+
+The page needs no network to open.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 @selection_options
 @partial(output_options, formats=("html",))
 def command(traces: tuple[Path, ...], nsys: str | None, selection: Selection, destination: Destination) -> None:
-    """See the module."""
+    """Run `ttinsys report`."""
     from ttinsys.attribution.select import apply_selection
     from ttinsys.figures.style import trace_labels
     from ttinsys.pages.report import report_page
@@ -38,7 +40,7 @@ def command(traces: tuple[Path, ...], nsys: str | None, selection: Selection, de
     from ttinsys.tables.registry import distinct_names
 
     opened = [(str(path), apply_selection(trace, selection)) for path, trace in each(traces, nsys)]
-    # A page is passed on: where its traces lay on this machine is nobody's business.
+    # Pages are passed on: they show the names of traces, not their folders on this machine.
     names = distinct_names(trace_labels([name for name, _ in opened]))
     with progress("reading") as say:
         text = report_page(dict(zip(names, (trace for _, trace in opened), strict=True)), say)

@@ -1,7 +1,9 @@
-"""The study from a folder of captures: every figure and table it has the data for, beside the published values.
+"""Reproduce the study's figures and tables from a folder of captures, beside the published values.
 
 ttinsys reproduce sweep -o reproduced
 ttinsys reproduce captures -o reproduced --force
+
+Figures and tables that lack captures are listed with the command that makes them.
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ from ttinsys.commands.options import note, progress
     metavar="FOLDER",
     required=True,
     type=click.Path(path_type=Path),
-    help="Where to: a page, its figures as SVG, its tables as CSV.",
+    help="Write the page, its figures as SVG and its tables as CSV to this folder.",
 )
-@click.option("--force", is_flag=True, help="Replace a reproduction that is there.")
-@click.option("--nsys", metavar="PATH", help="The nsys that exports .nsys-rep reports; else the one on PATH.")
+@click.option("--force", is_flag=True, help="Replace FOLDER if an earlier reproduction wrote it.")
+@click.option("--nsys", metavar="PATH", help="Export .nsys-rep reports with this nsys instead of the one on PATH.")
 def command(folder: Path, output: Path, nsys: str | None, *, force: bool) -> None:
-    """See the module."""
+    """Run `ttinsys reproduce`."""
     from ttinsys.study.captures import captures_in
     from ttinsys.study.page import missing, write
 
@@ -34,10 +36,10 @@ def command(folder: Path, output: Path, nsys: str | None, *, force: bool) -> Non
         captures = captures_in(folder, nsys)
         for sentence in captures.failed:
             note(sentence)
-        results = write(captures, output, force=force, say=say)
-    found = [result.item.title for result in results if result.found]
-    click.echo(f"{output / 'index.html'}: {len(found)} of {len(results)} figures and tables")
-    for title in found:
+        results = write(captures, output, force=force, progress=say)
+    titles = [result.item.title for result in results if result.has_evidence]
+    click.echo(f"{output / 'index.html'}: {len(titles)} of {len(results)} figures and tables")
+    for title in titles:
         click.echo(f"  {title}")
     for line in missing(results):
         note(f"missing: {line}")

@@ -1,4 +1,4 @@
-"""Print a report of `nsys stats`, in a fraction of its time: same header, same rows.
+"""Print a report of `nsys stats` in a fraction of its time, with the same header and rows.
 
 ttinsys stats --report nvtx_kern_sum --format csv run.sqlite
 ttinsys stats --report cuda_gpu_kern_sum run_pqtdir
@@ -23,14 +23,19 @@ if TYPE_CHECKING:
 @click.command()
 @trace_arguments
 @click.option(
-    "-r", "--report", "name", type=click.Choice(REPORT_NAMES), required=True, help="nsys's name of the report."
+    "-r",
+    "--report",
+    "name",
+    type=click.Choice(REPORT_NAMES),
+    required=True,
+    help="Print this report, by its name in nsys.",
 )
 @selection_options
 @partial(output_options, formats=("table", "csv", "json"))
 def command(
     traces: tuple[Path, ...], nsys: str | None, name: str, selection: Selection, destination: Destination
 ) -> None:
-    """See the module."""
+    """Run `ttinsys stats`."""
     import polars as pl
 
     from ttinsys.attribution.select import apply_selection
@@ -38,14 +43,14 @@ def command(
     from ttinsys.render.nsys import NSYS_TEXTS
     from ttinsys.stats import stats_report
 
-    chosen = stats_report(name)
+    report = stats_report(name)
     frames = []
     for path, trace in each(traces, nsys):
-        missing = chosen.missing(trace)
-        frame = None if missing else chosen.build(apply_selection(trace, selection))
+        missing = report.missing(trace)
+        frame = None if missing else report.build(apply_selection(trace, selection))
         if frame is None or frame.is_empty():
             note(f"{path}: {name} has nothing to say: {missing or 'no row is left after the filters'}")
             continue
         frames.append(frame if len(traces) == 1 else frame.select(pl.lit(str(path)).alias("trace"), pl.all()))
     if frames:
-        emit_text(NSYS_TEXTS[destination.format](chosen, pl.concat(frames)), destination)
+        emit_text(NSYS_TEXTS[destination.format](report, pl.concat(frames)), destination)

@@ -1,9 +1,9 @@
-"""What models are made of: architecture, parameters by component, levels of attention, channels and widths.
+"""Describe models as published: architecture, parameters, levels of attention, channels and widths.
 
 ttinsys taxonomy muse imagen
 ttinsys taxonomy stable-diffusion imagen --plot parameters.svg
 
-MODEL is a name of annotate.models; without one, the table has all models.
+MODEL is a name that `python -m annotate.run --list` prints; without one, the table has all models.
 Everything is as published: no trace is read.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @output_options
 @plot_option
 def command(models: tuple[str, ...], destination: Destination, plot: Destination | None) -> None:
-    """See the module."""
+    """Run `ttinsys taxonomy`."""
     from ttinsys.published.sheets import unknown_model
     from ttinsys.published.taxonomy import TAXONOMY, taxonomy
     from ttinsys.render import emit

@@ -1,4 +1,4 @@
-"""Click types of the options that analyses declare."""
+"""Click types for the options that analyses declare."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ttinsys.measures.options import Setting
 
 
 class NamedChoice(click.Choice[str]):
-    """One of some names; a misspelt one gets a suggestion and the list."""
+    """A choice among names; the error for a misspelt one suggests the nearest and lists all."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The name."""
+        """Check the name and return it."""
         names = [str(choice) for choice in self.choices]
         if value not in names:
             self.fail(f"{value!r}{did_you_mean(str(value), names)}: it takes {', '.join(names)}", param, ctx)
@@ -23,14 +23,14 @@ class NamedChoice(click.Choice[str]):
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic only in newer clicks
-    """A value that an option's own `parse` makes of text."""
+    """A value that the option's own `parse` reads from text."""
 
     def __init__(self, parse: Callable[[Any], Any], name: str) -> None:
         self._parse = parse
         self.name = name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The value."""
+        """Parse the text and return the value."""
         try:
             return self._parse(value)
         except ValueError as error:
@@ -38,7 +38,7 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic only in newe
 
 
 def setting_type(setting: Setting) -> Any:
-    """The click type of an option's single value."""
+    """The click type of a single value of an option."""
     if setting.choices:
         return NamedChoice(setting.choices)
     if setting.option.parse is not None:

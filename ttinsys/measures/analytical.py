@@ -35,7 +35,7 @@ MODEL_COSTS = Table(
     Column("score_bytes", pl.Int64, "Score matrices of all calls, for one head of one sequence.", unit="B"),
     Column("all_score_bytes", pl.Int64, "Score matrices with all heads, sequences, batch and guidance.", unit="B"),
     Column("channels", pl.Int64, "Features of a query, all heads together."),
-    Column("sequences", pl.Int64, "Sequences of one picture or clip in a call: one per frame, or one per position."),
+    Column("sequences", pl.Int64, "Sequences of one image or clip in a call: one per frame, or one per position."),
     Column("note", pl.String, "How the trace differs from the formulas; null where it agrees."),
     doc="one row per component, role and kind of attention call",
 )
@@ -56,7 +56,7 @@ def model_costs(layers: Mapping[str, Layers], *, batch: int = 1, itemsize: int =
 
     Args:
         layers: by component, as `derive_layers` returns them.
-        batch: pictures or clips at once; guidance by a batch of twice the size doubles it.
+        batch: images or clips at once; guidance by a batch of twice the size doubles it.
         itemsize: bytes of a score.
 
     Returns:

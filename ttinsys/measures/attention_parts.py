@@ -1,8 +1,8 @@
-"""Parts of attention: which operations of an attention are QK, softmax, AV, fused, projection or a copy.
+"""Parts of attention: QK, softmax, AV, fused core, projections and copies.
 
-Inside the core of an attention that is not fused, matrix products come in the order QK, AV, with the softmax between
-them; what scales, masks and casts the scores counts as softmax. A fused core is one part, and is never split by guess.
-Around the core are the projections, the copies that change the layout, and the rest: norms, rotary embeddings, gates.
+In an unfused core, the matrix products come in the order QK, AV, with the softmax between them; kernels that scale,
+mask or cast the scores count as softmax. A fused core is one part and is never split by guess. Around the core are the
+projections, the copies that change the layout, and the rest: norms, rotary embeddings, gates.
 """
 
 from __future__ import annotations
@@ -10,38 +10,38 @@ from __future__ import annotations
 import polars as pl
 
 PARTS = {
-    "qk": "product of queries and keys",
-    "softmax": "softmax of the scores, with their scale, mask and cast",
-    "av": "product of probabilities and values",
-    "fused_sdpa": "all of the core in one kernel, or in those of one library call",
-    "projection": "linear layers of queries, keys, values and output",
-    "layout": "copies that change the layout or the type, inside the attention or around it",
-    "other": "norms, rotary embeddings, gates and the like within an attention",
+    "qk": "Product of queries and keys.",
+    "softmax": "Softmax of the scores, with their scale, mask and cast.",
+    "av": "Product of probabilities and values.",
+    "fused_sdpa": "The whole core in one kernel, or in the kernels of one library call.",
+    "projection": "Linear layers of queries, keys, values and output.",
+    "layout": "Copies that change the layout or the type, in the core or around it.",
+    "other": "Norms, rotary embeddings, gates and the like around the core.",
 }
 """Meaning of each `part`."""
 
 CORE = ".core"
-"""What the name of a core's range ends with."""
+"""Ending of the name of a core's range."""
 
 PART_SOURCES = ("module", "module_id", "attention", "role", "operator", "start_ns")
-"""Columns that the part of an operation is told from."""
+"""Columns that the part of an operation is derived from."""
 
 
 def with_parts(ops: pl.LazyFrame) -> pl.LazyFrame:
     """Add `part` (String, a key of `PARTS`): null for operations outside attention.
 
     Args:
-        ops: `OPS`, of one trace or stacked, with at least the columns `NEEDED`.
+        ops: `OPS` of one trace or of several, with at least the columns `PART_SOURCES`.
     """
     operator = pl.col("operator")
     call = [name for name in ("trace", "module_id") if name in ops.collect_schema()]
     in_core = pl.col("attention").is_not_null() & pl.col("module").str.ends_with(CORE)
     softmax, product = pl.col("_softmax"), pl.col("_product")
-    # The kernels of a core run in the order of their launches. Between two softmaxes lie AV of the one and QK of the
-    # next; without any, the first product is QK.
-    since, last = pl.col("_since"), softmax.sum().over(call)
-    first = product.cast(pl.UInt32).cum_sum().over([*call, "_since"], order_by="start_ns") == 1
-    is_av = pl.when(last > 0).then((since > 0) & (first | (since == last))).otherwise(~first)
+    # The kernels of a core run in the order of their launches. Between two softmaxes lie the AV of the first and the
+    # QK of the second. Without any softmax, the first product is QK.
+    before, softmaxes = pl.col("_softmaxes_before"), softmax.sum().over(call)
+    first = product.cast(pl.UInt32).cum_sum().over([*call, "_softmaxes_before"], order_by="start_ns") == 1
+    is_av = pl.when(softmaxes > 0).then((before > 0) & (first | (before == softmaxes))).otherwise(~first)
     core = (
         pl.when(operator == "copy")
         .then(pl.lit("layout"))
@@ -66,11 +66,11 @@ def with_parts(ops: pl.LazyFrame) -> pl.LazyFrame:
             (in_core & (operator == "softmax")).alias("_softmax"),
             (in_core & (operator == "gemm")).alias("_product"),
         )
-        .with_columns(softmax.cast(pl.UInt32).cum_sum().over(call, order_by="start_ns").alias("_since"))
+        .with_columns(softmax.cast(pl.UInt32).cum_sum().over(call, order_by="start_ns").alias("_softmaxes_before"))
         .with_columns(
             pl.when(pl.col("attention").is_not_null())
             .then(pl.when("_in_core").then(core).otherwise(around))
             .alias("part")
         )
-        .drop("_in_core", "_softmax", "_product", "_since")
+        .drop("_in_core", "_softmax", "_product", "_softmaxes_before")
     )

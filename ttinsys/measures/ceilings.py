@@ -1,10 +1,10 @@
-"""What the GPUs of a trace can do at most: operations and bytes a second.
+"""What the GPUs of a trace can do at most: operations and bytes per second.
 
     ceilings(devices, trace.gpus).collect()
 
-Operations come from data sheets (`ttinsys.published`), by the name that the trace gives the GPU; bandwidth too, checked
-against the one that nsys wrote down. nsys derives it from the memory's clock and width, in bytes a second in
-every version met so far: on an A100 80GB it says 2039.04 GB/s, where the data sheet says 2039.
+Peaks and bandwidth come from the data sheet of the GPU that the trace names. The bandwidth is checked against that in
+the trace, which nsys derives from the clock and the width of the memory: for an A100 80GB it gives 2039.04 GB/s, and
+the data sheet 2039.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from ttinsys.published.sheets import GPUS, Gpu, known
 
 CEILINGS = Table(
     "ceilings",
-    Column("device", pl.Int64, "CUDA device"),
-    Column("name", pl.String, "GPU; null where the trace names none"),
-    Column("half_flops_per_s", pl.Float64, "matrix products of 16-bit floats, dense", unit="FLOP/s"),
-    Column("tf32_flops_per_s", pl.Float64, "matrix products in TF32, dense", unit="FLOP/s"),
-    Column("single_flops_per_s", pl.Float64, "32-bit floats without tensor cores", unit="FLOP/s"),
-    Column("bandwidth_bytes_per_s", pl.Float64, "of its memory", unit="B/s"),
-    Column("ridge", pl.Float64, "from which on 16-bit products are bound by arithmetic", unit="FLOP/B"),
-    Column("source", pl.String, "`data sheet`, `trace`, `both` where they agree on bandwidth, or `given`"),
-    Column("note", pl.String, "what is not known, or where the trace and the data sheet disagree"),
+    Column("device", pl.Int64, "CUDA device number."),
+    Column("name", pl.String, "Name of the GPU; null where the trace has none."),
+    Column("half_flops_per_s", pl.Float64, "Peak of matrix products of 16-bit floats, dense.", unit="FLOP/s"),
+    Column("tf32_flops_per_s", pl.Float64, "Peak of matrix products in TF32, dense.", unit="FLOP/s"),
+    Column("single_flops_per_s", pl.Float64, "Peak of 32-bit floats without tensor cores.", unit="FLOP/s"),
+    Column("bandwidth_bytes_per_s", pl.Float64, "Bandwidth of the memory.", unit="B/s"),
+    Column("ridge", pl.Float64, "Intensity from which 16-bit matrix products are compute-bound.", unit="FLOP/B"),
+    Column("source", pl.String, "`data sheet`, `trace`, `both` where their bandwidths agree, or `given`."),
+    Column("note", pl.String, "Ceilings that are unknown, or a disagreement of trace and data sheet; else null."),
     doc="one row per device",
 )
 
 
 def peak_of_type(float32: str = "tf32") -> pl.Expr:
-    """Operations per second of matrix products in the type of a call, from `dtype` and columns of `CEILINGS`.
+    """Peak of matrix products in the type of a call, from `dtype` and the columns of `CEILINGS`.
 
     Args:
-        float32: whether 32-bit floats are held against the peak of `tf32` or of `single`. Of other types none is known.
+        float32: the peak that 32-bit floats are compared with, `tf32` or `single`. Other types have none.
     """
-    full = pl.when(dtype="float32").then(f"{float32}_flops_per_s")
-    return pl.coalesce(pl.when(pl.col("dtype").is_in(HALF)).then("half_flops_per_s"), full)
+    single = pl.when(dtype="float32").then(f"{float32}_flops_per_s")
+    return pl.coalesce(pl.when(pl.col("dtype").is_in(HALF)).then("half_flops_per_s"), single)
 
 
 TOLERANCE = 0.1
-"""By how much of the data sheet's the trace's bandwidth may differ before that is noted."""
+"""Relative difference of the two bandwidths above which the row has a note."""
 
 
 def ceilings(
@@ -55,34 +55,34 @@ def ceilings(
     """The ceilings of devices.
 
     Args:
-        devices: `device`, one row each.
-        gpus: `GPUS` of `parsers.tables`. A device that it does not number is the GPU whose name all have, if one is.
-        gpu: key of the GPU that it is, whatever the trace says.
-        peak: TFLOP/s, for every type.
-        bandwidth: GB/s.
+        devices: a column `device`, one row per device.
+        gpus: `trace.gpus`. A device without a row there takes the name and the bandwidth that all rows share, if any.
+        gpu: key of the data sheet to use, whatever the trace names.
+        peak: peak in TFLOP/s, for every type.
+        bandwidth: bandwidth in GB/s.
 
     Returns:
-        `CEILINGS`, by device.
+        `CEILINGS`, sorted by device.
     """
-    said = [pl.col("name"), pl.col("bandwidth_bytes_per_s").cast(pl.Float64)]
+    columns = [pl.col("name"), pl.col("bandwidth_bytes_per_s").cast(pl.Float64)]
     numbered = gpus.filter(pl.col("device_id").is_not_null()).unique("device_id", keep="first")
-    alike = gpus.select(
+    shared = gpus.select(
         pl.when(column.n_unique() == 1).then(column.first()).alias(f"any_{column.meta.output_name()}")
-        for column in said
+        for column in columns
     )
     rows = (
         devices.unique()
-        .join(numbered.select(pl.col("device_id").alias("device"), *said), on="device", how="left")
-        .join(alike, how="cross")
+        .join(numbered.select(pl.col("device_id").alias("device"), *columns), on="device", how="left")
+        .join(shared, how="cross")
         .select("device", *(pl.coalesce(name, f"any_{name}") for name in ("name", "bandwidth_bytes_per_s")))
         .sort("device")
     )
 
-    def looked_up(found: pl.DataFrame) -> pl.DataFrame:
-        ceiling = [_ceiling(*row, gpu=gpu, peak=peak, bandwidth=bandwidth) for row in found.iter_rows()]
+    def look_up(named: pl.DataFrame) -> pl.DataFrame:
+        ceiling = [_ceiling(*row, gpu=gpu, peak=peak, bandwidth=bandwidth) for row in named.iter_rows()]
         return pl.DataFrame(ceiling, schema=CEILINGS.schema, orient="row")
 
-    return rows.map_batches(looked_up, schema=CEILINGS.schema)
+    return rows.map_batches(look_up, schema=CEILINGS.schema)
 
 
 def _ceiling(
@@ -94,9 +94,9 @@ def _ceiling(
     peak: float | None,
     bandwidth: float | None,
 ) -> tuple[object, ...]:
-    """A row of `CEILINGS` from what the trace says of a device and what the person says."""
+    """A row of `CEILINGS` from the trace's name and bandwidth of a device and from the options given."""
     sheet = GPUS[gpu] if gpu else known(name) if name else None
-    # Drivers that no longer tell the memory's clock say nought.
+    # Newer drivers no longer report the memory's clock: nsys then writes a bandwidth of 0.
     measured = measured if measured and gpu is None and bandwidth is None else None
     peaks = (sheet.half, sheet.tf32, sheet.single) if sheet else (None, None, None)
     if peak is not None:
@@ -117,14 +117,14 @@ def _agree(measured: float, sheet: Gpu) -> bool:
 def _note(
     name: str | None, sheet: Gpu | None, measured: float | None, peak: float | None, bandwidth: float | None
 ) -> str | None:
-    """What a reader of the ceiling must know; null where all is well."""
+    """What a reader of the ceiling must know; None where nothing is missing or in doubt."""
     missing = [option for option, value in (("--peak", peak), ("--bandwidth", bandwidth)) if value is None]
     if missing:
-        what = f"no data sheet of {name} is known here" if name else "the trace does not name its GPU"
-        return f"{what}: give --gpu, or {' and '.join(missing)}"
+        reason = f"{name} has no data sheet here" if name else "the trace does not name its GPU"
+        return f"{reason}: give --gpu, or {' and '.join(missing)}"
     if sheet and measured and not _agree(measured, sheet):
         return (
-            f"the trace says {measured / 1e9:,.0f} GB/s and the data sheet of {sheet.name} "
-            f"{sheet.bandwidth / 1e9:,.0f}, which is used: give --gpu, or --bandwidth"
+            f"the bandwidth is {sheet.bandwidth / 1e9:,.0f} GB/s in the data sheet of {sheet.name}, which is used, and "
+            f"{measured / 1e9:,.0f} GB/s in the trace: give --gpu, or --bandwidth"
         )
     return None

@@ -1,7 +1,7 @@
-"""What GPU time is divided by, and what operations are called that have no value of it.
+"""Dimensions that GPU time is grouped by, and the values of operations that have none.
 
-Where there is no range, a value is the reason in brackets; in a range that annotation did not make it is
-`(not annotated)`; in an annotated one outside all components, `(pipeline)`. Every analysis says it in these words.
+An operation without a range has the reason in brackets; one in a range that annotation did not make has
+`(not annotated)`; one in an annotated range outside all components has `(pipeline)`. All analyses use these values.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ttinsys.measures.sums import ratio
 NOT_ANNOTATED, PIPELINE = "(not annotated)", "(pipeline)"
 
 REASON = pl.format("({})", "attributed_by")
-"""Of an operation without a range: why it has none."""
+"""Value of an operation without a range: the reason, in brackets."""
 
 Projections = Literal["linear", "attention"]
 PROJECTIONS = Option(
@@ -29,14 +29,14 @@ def role(projections: str = "linear") -> pl.Expr:
     """The role of an operation of `OPS`.
 
     Args:
-        projections: `linear`, or `attention` for the role of their attention (a switch: it moves "linear" of the
-            study's 49%).
+        projections: `linear` counts projections of queries, keys, values and output as linear layers, `attention`
+            as their attention. The choice moves the study's 49% of linear layers.
     """
     return _in_range(role_of_module(projections).fill_null(NOT_ANNOTATED))
 
 
 def role_of_module(projections: str = "linear") -> pl.Expr:
-    """The same of a row of `CALLS`, and of an operation within an annotated range."""
+    """The role of a row of `CALLS`, or of an operation in an annotated range; `projections` as for `role`."""
     own = pl.col("role")
     if projections == "linear":
         return own
@@ -50,10 +50,10 @@ def component() -> pl.Expr:
 
 
 def family(role: pl.Expr) -> pl.Expr:
-    """The family of a role: what is in brackets stands for itself, what is in none is `OTHER_FAMILY`.
+    """The family of a role. A value in brackets is its own family, and a role without one is in `OTHER_FAMILY`.
 
     Args:
-        role: as `role` gives it.
+        role: a role as `role` returns it.
     """
     families = {member: name for name, members in FAMILIES.items() for member in members}
     known = role.replace_strict(families, default=OTHER_FAMILY, return_dtype=pl.String)
@@ -65,7 +65,7 @@ def _in_range(value: pl.Expr) -> pl.Expr:
 
 
 def outside_ranges(ops: pl.LazyFrame, name: str) -> pl.LazyFrame:
-    """The operations without a range, by reason; the column `name` holds the reason in brackets."""
+    """Operations without a range, grouped by reason; the column `name` holds the reason in brackets."""
     return (
         ops.filter(pl.col("range_id").is_null())
         .group_by(REASON.alias(name))
@@ -75,5 +75,5 @@ def outside_ranges(ops: pl.LazyFrame, name: str) -> pl.LazyFrame:
 
 
 def share_of_gpu_time(total: str) -> pl.Expr:
-    """`share`: a column of times over all GPU time, the sum of `self_ns` over all rows; null where that is 0."""
+    """`share`: a column of times divided by all GPU time, the sum of `self_ns` over all rows; null where that is 0."""
     return ratio(total, pl.col("self_ns").sum()).alias("share")

@@ -1,4 +1,4 @@
-"""How time grows with size, from a few points: a quadratic without negative terms, an exponent, where two curves meet.
+"""Growth of time with size, from a few points: a quadratic without negative terms, a power law, a crossover.
 
 curve = fit([1, 2, 3, 4], [11, 18, 29, 44])     # 8 + N + 2 N^2
 power([256, 512, 1024], [1.0, 2.0, 4.0]).exponent    # 1.0
@@ -13,20 +13,20 @@ from math import exp, log, sqrt
 from operator import mul
 
 FEWEST = 3
-"""Distinct sizes that a fit takes at least: as many as it has coefficients."""
+"""Least number of distinct sizes for a fit, which has as many coefficients."""
 
 _ROUNDING = 1e-18
-"""A relative square error per point that is none: a term must lower the error by more than this to be kept."""
+"""Squared relative error per point that is rounding: a term is kept only if it lowers the error by more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A curve constant + linear * N + quadratic * N^2, none of which is negative.
+    """The curve constant + linear * N + quadratic * N^2, whose coefficients are not negative.
 
     Args:
-        constant: what does not grow.
-        linear: per unit of N.
-        quadratic: per unit of N squared.
+        constant: the part that does not grow.
+        linear: coefficient of N.
+        quadratic: coefficient of N squared.
     """
 
     constant: float
@@ -40,13 +40,13 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """A curve factor * N^exponent.
+    """The curve factor * N^exponent.
 
     Args:
-        exponent: its power.
-        factor: its value at 1.
-        r2: share of the variance of logarithms that it explains; None of two sizes, through which it always goes, and
-            where there is no variance.
+        exponent: power of N.
+        factor: value at N = 1.
+        r2: share of the variance of logarithms that the curve explains; None for two sizes, through which it always
+            goes, and where there is no variance.
     """
 
     exponent: float
@@ -55,18 +55,18 @@ class Power:
 
 
 def fit(sizes: Sequence[float], times: Sequence[float]) -> Fit | None:
-    """The quadratic with coefficients of at least 0 that has the least sum of squared relative errors.
+    """The quadratic without negative coefficients that has the least sum of squared relative errors.
 
-    Relative, so that small sizes count as much as large ones, whose times are a hundred times theirs. The optimum of
-    non-negative least squares is the plain optimum over the terms that are not 0 (Lawson and Hanson, 1974, theorem
-    23.4); of three terms there are seven such sets, and all are tried.
+    Errors are relative, so that small sizes count as much as large ones. The optimum of non-negative least squares is
+    the unconstrained optimum over the terms that are not 0 (Lawson and Hanson, 1974, theorem 23.4). Three terms have
+    seven such sets, and all are tried.
 
     Args:
         sizes: N of each point.
-        times: its time, above 0.
+        times: time of each point, above 0.
 
     Returns:
-        None of fewer than `FEWEST` distinct sizes: a quadratic would go through any such points.
+        None for fewer than `FEWEST` distinct sizes, through which some quadratic always goes.
     """
     if len(set(sizes)) < FEWEST:
         return None
@@ -75,14 +75,14 @@ def fit(sizes: Sequence[float], times: Sequence[float]) -> Fit | None:
     best, least = [0.0, 0.0, 0.0], float(len(rows))
     for count in range(1, 4):
         for terms in combinations(range(3), count):
-            found = _solved(rows, terms)
-            if found is None or min(found) < 0:
+            solution = _least_squares(rows, terms)
+            if solution is None or min(solution) < 0:
                 continue
             coefficients = [0.0, 0.0, 0.0]
-            for term, value in zip(terms, found, strict=True):
+            for term, value in zip(terms, solution, strict=True):
                 coefficients[term] = value
             error = sum((sum(map(mul, row, coefficients)) - 1) ** 2 for row in rows)
-            # What is as good with fewer terms is preferred: the rest is rounding.
+            # Fewer terms come first: more of them must gain more than rounding.
             if error < least - _ROUNDING * len(rows) - 1e-9 * least:
                 best, least = coefficients, error
     return Fit(best[0], best[1] / largest, best[2] / largest**2)
@@ -93,10 +93,10 @@ def power(sizes: Sequence[float], values: Sequence[float]) -> Power | None:
 
     Args:
         sizes: N of each point, above 0.
-        values: of each point; those that are not above 0 have no logarithm and are left out.
+        values: value of each point; those that are not above 0 have no logarithm and are left out.
 
     Returns:
-        None of fewer than two distinct sizes.
+        None for fewer than two distinct sizes.
     """
     points = [(log(n), log(value)) for n, value in zip(sizes, values, strict=True) if value > 0]
     distinct = {x for x, _ in points}
@@ -114,58 +114,61 @@ def power(sizes: Sequence[float], values: Sequence[float]) -> Power | None:
 
 
 def rms(ratios: Sequence[float]) -> float:
-    """Root of the mean square."""
+    """Root mean square."""
     return sqrt(sum(ratio**2 for ratio in ratios) / len(ratios))
 
 
 def overtakes(first: Fit, second: Fit) -> float | None:
-    """The size above 0 from which the first curve is the greater, having been the lesser.
+    """The size above 0 at which the first curve rises above the second.
 
     Returns:
-        None where there is none: one of them is the greater at every size, or becomes the lesser and stays so.
+        None where it never does: it is above at every size, below at every size, or falls below and stays there.
     """
     c, b, a = first.constant - second.constant, first.linear - second.linear, first.quadratic - second.quadratic
     if a == 0:
         return -c / b if b > 0 and c < 0 else None
-    under = b**2 - 4 * a * c
-    if under <= 0:
+    discriminant = b**2 - 4 * a * c
+    if discriminant <= 0:
         return None
-    # The difference rises through 0 at (-b + root) / 2a, whatever the sign of a; the form without cancellation.
-    root = sqrt(under)
+    # The difference rises through 0 at (-b + root) / 2a, whatever the sign of a. This form avoids cancellation.
+    root = sqrt(discriminant)
     rising = -2 * c / (b + root) if b > 0 else (root - b) / (2 * a)
     return rising if rising > 0 else None
 
 
-def _solved(rows: Sequence[Sequence[float]], terms: Sequence[int]) -> list[float] | None:
-    """Coefficients of some of the terms by least squares towards 1: Gram-Schmidt, which keeps the digits.
+def _least_squares(rows: Sequence[Sequence[float]], terms: Sequence[int]) -> list[float] | None:
+    """Coefficients of some of the terms by least squares, with 1 as the value of every row.
 
-    None where the terms cannot be told apart.
+    Solved by modified Gram-Schmidt, which loses fewer digits than the normal equations.
+
+    Returns:
+        None where the columns of the terms depend on each other.
     """
     columns = [[row[term] for row in rows] for term in terms]
     basis: list[list[float]] = []
     upper: list[list[float]] = []
     for column in columns:
-        left, weights = list(column), []
-        for done in basis:
-            weight = _dot(done, left)
-            left = [x - weight * y for x, y in zip(left, done, strict=True)]
+        rest, weights = list(column), []
+        for direction in basis:
+            weight = _dot(direction, rest)
+            rest = [x - weight * y for x, y in zip(rest, direction, strict=True)]
             weights.append(weight)
-        length = sqrt(_dot(left, left))
+        length = sqrt(_dot(rest, rest))
         if length <= 1e-9 * sqrt(_dot(column, column)):
             return None
-        basis.append([x / length for x in left])
+        basis.append([x / length for x in rest])
         upper.append([*weights, length])
     target = [1.0] * len(rows)
     projected = []
-    for done in basis:
-        weight = _dot(done, target)
-        target = [x - weight * y for x, y in zip(target, done, strict=True)]
+    for direction in basis:
+        weight = _dot(direction, target)
+        target = [x - weight * y for x, y in zip(target, direction, strict=True)]
         projected.append(weight)
-    found = [0.0] * len(terms)
+    solution = [0.0] * len(terms)
     for n in reversed(range(len(terms))):
-        known = sum(upper[m][n] * found[m] for m in range(n + 1, len(terms)))
-        found[n] = (projected[n] - known) / upper[n][n]
-    return found
+        known = sum(upper[m][n] * solution[m] for m in range(n + 1, len(terms)))
+        solution[n] = (projected[n] - known) / upper[n][n]
+    return solution
 
 
 def _dot(left: Sequence[float], right: Sequence[float]) -> float:

@@ -22,7 +22,7 @@ def plain_memory(positions: int, text: int, depth: int, *, reduction: int = 2, i
     """M = 2 * sum(n = 0..U-1) 2 s_n (s_n + T) + 2 s_U (s_U + T), in bytes.
 
     The form counts one self- and one cross-attention per level on the way down and on the way up, and one in the
-    middle, for one head of one picture without guidance. With square latents of side L it grows as L^4, and its
+    middle, for one head of one image without guidance. With square latents of side L it grows as L^4, and its
     cross-attention as L^2.
 
     Args:
@@ -93,7 +93,7 @@ def growth(role: str, over: str) -> int | None:
     """The power of a request's size with which the FLOPs of a role grow, from the formulas above.
 
     Linear layers grow with their positions, so their power is 1. Those that see only the text or the time step do not
-    grow, so all linear layers together grow a little less. Attention over picture and text together has no single
+    grow, so all linear layers together grow a little less. Attention over image and text together has no single
     power, and neither has a decoded token.
 
     Args:

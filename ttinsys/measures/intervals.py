@@ -1,7 +1,7 @@
-"""Time of intervals that may overlap.
+"""Time of intervals that may overlap: what they cover, the gaps between them, where several run at once.
 
-Intervals are rows with `start_ns` and `end_ns`; an end belongs to none of them. The expressions look at rows that are
-sorted by `start_ns` and are of one device, or are evaluated `over` it: time on two devices is not one time.
+An interval is a row with `start_ns` and `end_ns`; the end is exclusive. The expressions take rows of one device sorted
+by `start_ns`, or are evaluated `over` the device: time on two devices is not one time.
 """
 
 from __future__ import annotations
@@ -12,35 +12,31 @@ import polars as pl
 
 
 def covered_until() -> pl.Expr:
-    """Latest end of the intervals that come before each; null for the first."""
+    """Latest end of the intervals before each; null for the first."""
     return pl.col("end_ns").cum_max().shift(1)
 
 
 def claimed() -> pl.Expr:
-    """Nanoseconds of each interval that none before it covers, so that every covered one counts once."""
+    """Nanoseconds of each interval that no earlier one covers, so that covered time counts once."""
     return (pl.col("end_ns") - pl.max_horizontal("start_ns", covered_until())).clip(lower_bound=0)
 
 
 def gap() -> pl.Expr:
-    """Nanoseconds that lie between all intervals before each and its start: covered by none."""
+    """Nanoseconds without any interval between the end of all earlier ones and the start of each."""
     return (pl.col("start_ns") - covered_until()).clip(lower_bound=0).fill_null(0)
 
 
 def busy() -> pl.Expr:
-    """Nanoseconds that at least one of the intervals covers.
-
-    To aggregate with, over rows with `start_ns` and `end_ns` that are sorted by `start_ns` and are of one device:
-    time on two devices is not one time.
-    """
+    """Nanoseconds that at least one interval covers; an aggregation over sorted rows of one device."""
     return claimed().sum()
 
 
 def busy_by(ops: pl.LazyFrame, keys: Sequence[str]) -> pl.LazyFrame:
-    """Nanoseconds that operations cover, on each device, added up over the devices.
+    """Nanoseconds that operations cover on each device, added up over the devices.
 
     Args:
-        ops: `device`, `start_ns`, `end_ns` and the columns `keys`; in any order.
-        keys: what the operations of a row have in common.
+        ops: columns `device`, `start_ns`, `end_ns` and `keys`, in any order.
+        keys: columns to group by.
 
     Returns:
         `keys` and `busy_ns`.
@@ -56,20 +52,20 @@ def busy_by(ops: pl.LazyFrame, keys: Sequence[str]) -> pl.LazyFrame:
 
 
 def span() -> pl.Expr:
-    """Nanoseconds from the first start to the last end; to aggregate with."""
+    """Nanoseconds from the first start to the last end; an aggregation."""
     return pl.col("end_ns").max() - pl.col("start_ns").min()
 
 
 def cumulative_cover(intervals: pl.LazyFrame, by: Sequence[str]) -> pl.LazyFrame:
-    """How much the intervals cover as time goes by, for `covered`.
+    """Time covered up to each start, for `with_cover`.
 
     Args:
-        intervals: `start_ns`, `end_ns` and the columns `by`; in any order.
-        by: what intervals must have in common to cover the same time, as the device.
+        intervals: columns `start_ns`, `end_ns` and `by`, in any order.
+        by: columns that intervals share if they cover the same time, such as the device.
 
     Returns:
-        `by`, `at_ns`, `covered_ns` (by all that begin no later) and `until_ns` (latest end of these), sorted by
-        `at_ns`.
+        `by`, `at_ns` (a start), `covered_ns` (time covered by the intervals that start no later) and `until_ns` (latest
+        end of these), sorted by `at_ns`.
     """
     return (
         intervals.select(*by, "start_ns", "end_ns")
@@ -83,43 +79,45 @@ def cumulative_cover(intervals: pl.LazyFrame, by: Sequence[str]) -> pl.LazyFrame
     )
 
 
-def with_cover(points: pl.LazyFrame, at: str, of: pl.LazyFrame, by: Sequence[str]) -> pl.LazyFrame:
-    """Add what intervals cover before a moment of each row: two of them tell what they cover of the time between.
+def with_cover(points: pl.LazyFrame, at: str, cover: pl.LazyFrame, by: Sequence[str]) -> pl.LazyFrame:
+    """Add the time that intervals cover before a moment of each row.
+
+    The difference between two moments is the time covered between them.
 
     Args:
-        points: a column `at` and the columns `by`.
-        at: which column holds the moments.
-        of: what `coverage` returns.
-        by: as for `coverage`.
+        points: columns `at` and `by`.
+        at: name of the column with the moments.
+        cover: the result of `cumulative_cover`.
+        by: as for `cumulative_cover`.
 
     Returns:
-        The rows, sorted by `at`, with `covered_ns`, and `until_ns`: until when those go on that begin no later than
-        the moment; null where none does.
+        The rows sorted by `at`, with `covered_ns` and `until_ns`, the latest end of the intervals that start no later
+        than the moment; null where none does.
     """
-    # Past the moment, what began before it covers one piece: up to the latest of its ends.
+    # After the moment, the intervals that began before it cover one piece: up to the latest of their ends.
     beyond = (pl.col("until_ns") - pl.col(at)).clip(lower_bound=0)
     return (
         points.sort(at)
-        .join_asof(of, left_on=at, right_on="at_ns", by=list(by), strategy="backward", check_sortedness=False)
+        .join_asof(cover, left_on=at, right_on="at_ns", by=list(by), strategy="backward", check_sortedness=False)
         .with_columns((pl.col("covered_ns") - beyond).fill_null(0).alias("covered_ns"))
         .drop("at_ns", strict=False)
     )
 
 
 def concurrent(intervals: pl.LazyFrame, lane: Sequence[str], by: Sequence[str]) -> pl.LazyFrame:
-    """Time in which two lanes or more are busy, by the interval that began last.
+    """Time in which two or more lanes are busy, by the interval that started last.
 
     Args:
-        intervals: `start_ns`, `end_ns`, `index` (of the row) and the columns `lane` and `by`; sorted by `start_ns`.
-        lane: columns that say which lane an interval is in: those of one lane do not count as two.
-        by: what lanes must have in common, as the device.
+        intervals: columns `start_ns`, `end_ns`, `index` (number of the row), `lane` and `by`, sorted by `start_ns`.
+        lane: columns that identify the lane of an interval; overlaps within a lane do not count.
+        by: columns that lanes share if they run at the same time, such as the device.
 
     Returns:
         `index` and `concurrent_ns`, for intervals that have any.
     """
-    # Most work overlaps with none, and is not looked at again.
+    # Most intervals overlap with no other, and are left out early.
     overlaps = (pl.col("start_ns") < covered_until()).fill_null(value=False)
-    # Within a lane, pieces that do not overlap: then the number of pieces is the number of busy lanes.
+    # Cut the intervals of a lane into pieces that do not overlap: then open pieces are busy lanes.
     begin = pl.max_horizontal("start_ns", covered_until().over(*by, *lane))
     pieces = (
         intervals.filter((overlaps | overlaps.shift(-1, fill_value=False)).over(by))

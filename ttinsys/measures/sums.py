@@ -6,32 +6,32 @@ import polars as pl
 
 
 def known_sum(value: pl.Expr | str) -> pl.Expr:
-    """The sum of the values that are known; null where none is, and Polars says 0. To aggregate with."""
+    """The sum of the known values; null where there is none, for which Polars gives 0. An aggregation."""
     values = pl.col(value) if isinstance(value, str) else value
     return pl.when(values.count() > 0).then(values.sum())
 
 
 def ratio(value: pl.Expr | str, whole: pl.Expr | str) -> pl.Expr:
-    """The quotient of two columns; null where there is nothing to divide by."""
+    """The quotient of two columns; null where the divisor is not above 0."""
     value, whole = (pl.col(each) if isinstance(each, str) else each for each in (value, whole))
-    # One divisor per row: by a scalar, Polars multiplies with the inverse, and the last digit depends on a row's place.
+    # Give each row its divisor: Polars divides by a scalar through its inverse, which changes the last digit.
     divisor = value - value + whole
     return pl.when(whole > 0).then(value / divisor)
 
 
 def share(value: str) -> pl.Expr:
-    """A column's part of its sum over all rows, or, with `over`, over those of a group; null where that is 0."""
+    """Share of a column in its sum over all rows, or with `over` in that of a group; null where the sum is 0."""
     return ratio(value, pl.col(value).sum())
 
 
 def weighted(value: str, weight: str) -> pl.Expr:
-    """The mean of a column weighted by another, over the rows that have both; to aggregate with."""
+    """The mean of a column weighted by another, over the rows that have both; an aggregation."""
     known = pl.when(pl.col(value).is_not_null()).then(weight)
     return ratio((pl.col(value) * known).sum(), known.sum())
 
 
 def percentile_95(value: str) -> pl.Expr:
-    """The 95th percentile by nearest rank, to aggregate with; null where no value is known.
+    """The 95th percentile by nearest rank; null where no value is known. An aggregation.
 
     It is the smallest value that at least 95% of the values do not exceed: of n values in ascending order, the one of
     rank ceil(0.95 n), counted from 1. Of fewer than 20 values it is the greatest. Polars' `quantile(0.95, "nearest")`

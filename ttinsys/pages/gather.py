@@ -1,4 +1,4 @@
-"""The tables of the traces of a page, read once, and what each view has to show of them."""
+"""The tables of all traces on a page, read once, and the results that each view shows."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ttinsys.tables.registry import tables_of
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A table on the page: of one trace, or of all at once.
+    """A result on the page: of one trace, or of all traces together.
 
     Args:
-        name: of the analysis, and of its figure.
-        returns: what its columns mean.
-        trace: name of the trace; None where all were taken at once.
-        frame: the result; empty where something is lacking.
-        lacking: why there is no result, a sentence per trace; empty where there is one.
-        tree: whether its rows form a tree by `depth`.
+        name: Name of the analysis and of its figure.
+        returns: Declaration of the columns.
+        trace: Name of the trace; None where the analysis takes all traces together.
+        frame: The result; empty where something is lacking.
+        lacking: Why there is no result, a sentence per trace; empty where there is one.
+        tree: Whether the rows form a tree by `depth`.
     """
 
     name: str
@@ -40,53 +40,53 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Traces, read.
+    """Traces whose tables are read.
 
     Args:
-        overviews: of each trace, by its name.
-        tables: the tables of each, by its name.
+        overviews: The overview of each trace, by its name.
+        tables: The tables of each trace, by its name and theirs.
     """
 
     overviews: Mapping[str, Overview]
     tables: Mapping[str, Tables]
-    _made: dict[Any, pl.DataFrame] = field(default_factory=dict)
+    _results: dict[Any, pl.DataFrame] = field(default_factory=dict)
 
     def result(self, name: str, traces: Sequence[str], **options: Any) -> pl.DataFrame:
-        """The table of an analysis of some of the traces, made once.
+        """The table of an analysis of some of the traces; it is computed once.
 
         Args:
-            name: of the analysis.
-            traces: their names, in order.
-            options: of the analysis.
+            name: Name of the analysis.
+            traces: Names of the traces; the first is the baseline.
+            options: Options of the analysis.
         """
         key = (name, *traces, *sorted(options.items()))
-        if key not in self._made:
+        if key not in self._results:
             tables = {trace: self.tables[trace] for trace in traces}
-            self._made[key] = run_analysis(find(name), tables, options).frame
-        return self._made[key]
+            self._results[key] = run_analysis(find(name), tables, options).frame
+        return self._results[key]
 
     def has(self, trace: str, name: str) -> bool:
-        """Whether a trace has what an analysis needs."""
+        """Whether a trace has all that an analysis needs."""
         return not lacking(find(name), {trace: self.tables[trace]})
 
     def shown(self, view: View) -> Iterator[Shown]:
-        """What a view has to show: once for all traces, or trace by trace."""
+        """The results that a view shows: one of all traces, or one per trace."""
         analysis = find(view.analysis)
         missing = lacking(analysis, self.tables)
         if analysis.across:
-            sound = [name for name in self.tables if name not in missing]
-            enough = len(sound) >= analysis.least
-            yield self._shown(analysis, view, sound if enough else [], None, tuple(missing.values()))
+            complete = [name for name in self.tables if name not in missing]
+            enough = len(complete) >= analysis.least
+            yield self._shown(analysis, view, complete if enough else [], None, tuple(missing.values()))
             return
         for name in self.tables:
             reasons = (missing[name],) if name in missing else ()
             yield self._shown(analysis, view, [] if reasons else [name], name, reasons)
 
     def _shown(
-        self, analysis: Analysis, view: View, of: Sequence[str], trace: str | None, lacking: tuple[str, ...]
+        self, analysis: Analysis, view: View, traces: Sequence[str], trace: str | None, lacking: tuple[str, ...]
     ) -> Shown:
         empty = pl.DataFrame(schema=analysis.returns.schema)
-        frame = self.result(analysis.name, of, **view.options) if of else empty
+        frame = self.result(analysis.name, traces, **view.options) if traces else empty
         return Shown(analysis.name, analysis.returns, trace, frame, lacking, tree=analysis.tree is not None)
 
 
@@ -94,12 +94,12 @@ def gathered(traces: Mapping[str, Trace]) -> Gathered:
     """Read all that a page needs, each table once.
 
     Args:
-        traces: opened, by their names on the page, in order.
+        traces: Opened traces by their names on the page, in order.
     """
     overviews, tables = {}, {}
     for name, trace in traces.items():
-        of = tables_of(trace)
-        read = pl.collect_all([of[table] for table in of])
-        tables[name] = {table: frame.lazy() for table, frame in zip(of, read, strict=True)}
+        plans = tables_of(trace)
+        frames = pl.collect_all([*plans.values()])
+        tables[name] = {table: frame.lazy() for table, frame in zip(plans, frames, strict=True)}
         overviews[name] = overview(trace, tables[name])
     return Gathered(overviews, tables)

@@ -1,6 +1,6 @@
-"""The page of one trace, or of several side by side: what stands out in words, then the tables and figures.
+"""The page of one trace, or of several side by side: findings in sentences, then figures and tables.
 
-html = page({"run.sqlite": ttinsys.load("run.sqlite")})
+html = report_page({"run.sqlite": ttinsys.load("run.sqlite")})
 """
 
 from __future__ import annotations
@@ -24,44 +24,44 @@ from ttinsys.tables.registry import distinct_names
 
 
 def report_page(traces: Mapping[str, Trace], progress: Callable[[str], None] = lambda _: None) -> str:
-    """The page of some traces, as HTML that needs nothing else.
+    """The page of some traces, as HTML without references to other files.
 
     Args:
-        traces: opened, by the names that the page calls them, in order; the first is the baseline.
-        progress: told what is being worked on.
+        traces: Opened traces by their names on the page, in order; the first is the baseline.
+        progress: Called with what is being worked on.
     """
     progress("reading")
-    of = gathered(traces)
+    data = gathered(traces)
     sections = [section for section in SECTIONS if len(traces) > 1 or not section.compares]
-    body = [_head(of), _findings(of)]
+    body = [_head(data), _findings(data)]
     for section in sections:
         progress(section.title.lower())
-        body.append(_section(section, of))
+        body.append(_section(section, data))
     anchors = "".join(f'<li><a href="#{section.id}">{html.text(section.title)}</a></li>' for section in sections)
     nav = f'<nav><ul><li><a href="#top">Findings</a></li>{anchors}</ul></nav>'
     foot = (
-        f"<footer>Made by ttinsys {__version__}. Sums of durations, each reconciled with the trace to the ns.</footer>"
+        f"<footer>Made by ttinsys {__version__}. Sums of durations equal those of the trace to the nanosecond.</footer>"
     )
     title = ", ".join(traces)
     return html.document(f"ttinsys: {title}", f"{nav}<main>{''.join(body)}{foot}</main>")
 
 
 def report(*traces: Trace, path: str | Path, force: bool = False) -> Path:
-    """Write one page of everything that traces show: findings, figures, tables. It opens anywhere, without a network.
+    """Write one page with findings, figures and tables of all analyses; it needs no network to open.
 
         ttinsys.report(ttinsys.load("run.sqlite"), path="report.html")
 
     Args:
         *traces: Opened traces; the first is the baseline of the others.
-        path: The HTML file.
-        force: Whether a file that exists is replaced.
+        path: The HTML file to write.
+        force: Whether to replace the file if it exists.
 
     Returns:
         The path of the file.
 
     Raises:
-        TypeError: There is no trace.
-        OutputError: The file is there already, or could not be written.
+        TypeError: No trace is passed.
+        OutputError: The file exists and `force` is not set, or it cannot be written.
     """
     if not traces:
         raise TypeError("report takes at least one trace, as ttinsys.load(path) opens it")
@@ -72,62 +72,62 @@ def report(*traces: Trace, path: str | Path, force: bool = False) -> Path:
     return Path(path)
 
 
-def _head(of: Gathered) -> str:
-    cards = "".join(_card(name, seen) for name, seen in of.overviews.items())
+def _head(data: Gathered) -> str:
+    cards = "".join(_card(name, overview) for name, overview in data.overviews.items())
     return f'<div id="top"></div><h1>Where the GPU time goes</h1><div class="cards">{cards}</div>'
 
 
-def _card(name: str, seen: Overview) -> str:
-    """What a trace is: capture, GPU, run, coverage, and what must be known before trusting a number."""
-    version = seen.export.get("EXPORT_PRODUCT_VERSION", "unknown")
-    gpus = ", ".join(dict.fromkeys(gpu for gpu in seen.gpus["name"] if gpu)) or "no GPU named"
-    facts = [f"{seen.format}, nsys {version}; {gpus}", *map(run_sentence, seen.runs)]
-    if seen.start_ns is not None and seen.end_ns is not None:
-        facts[0] += f"; {(seen.end_ns - seen.start_ns) / 1e9:,.3f} s"
-    notes = "".join(f'<div class="note">{html.text(note)}</div>' for note in seen.notes)
+def _card(name: str, overview: Overview) -> str:
+    """What a trace is: capture, GPU, run, coverage, and notes that a reader needs before trusting a number."""
+    version = overview.export.get("EXPORT_PRODUCT_VERSION", "unknown")
+    gpus = ", ".join(dict.fromkeys(gpu for gpu in overview.gpus["name"] if gpu)) or "no GPU named"
+    facts = [f"{overview.format}, nsys {version}; {gpus}", *map(run_sentence, overview.runs)]
+    if overview.start_ns is not None and overview.end_ns is not None:
+        facts[0] += f"; {(overview.end_ns - overview.start_ns) / 1e9:,.3f} s"
+    notes = "".join(f'<div class="note">{html.text(note)}</div>' for note in overview.notes)
     return (
         f'<div class="card"><h3 class="mono">{html.text(name)}</h3>'
         f'<div class="soft">{"<br>".join(map(html.text, facts))}</div>'
-        f"<p>{html.text(coverage_sentence(seen.coverage))}</p>{notes}</div>"
+        f"<p>{html.text(coverage_sentence(overview.coverage))}</p>{notes}</div>"
     )
 
 
-def _findings(of: Gathered) -> str:
-    several = len(of.tables) > 1
-    said = [html.items(comparison(of), "findings")] if several else []
-    for name in of.tables:
+def _findings(data: Gathered) -> str:
+    several = len(data.tables) > 1
+    lists = [html.items(comparison(data), "findings")] if several else []
+    for name in data.tables:
         heading = f'<h3 class="mono">{html.text(name)}</h3>' if several else ""
-        said.append(heading + html.items(findings(of, name), "findings"))
-    return "<h2>Findings</h2>" + "".join(said)
+        lists.append(heading + html.items(findings(data, name), "findings"))
+    return "<h2>Findings</h2>" + "".join(lists)
 
 
-def _section(section: Section, of: Gathered) -> str:
-    views = "".join(_view(view, of) for view in section.views)
+def _section(section: Section, data: Gathered) -> str:
+    views = "".join(_view(view, data) for view in section.views)
     if section.id == "layers":
-        views = _icicles(of) + views
+        views = _icicles(data) + views
     return f'<h2 id="{section.id}">{html.text(section.title)}</h2><p class="lead">{html.text(section.lead)}</p>{views}'
 
 
-def _icicles(of: Gathered) -> str:
-    """The tree of each trace's layers, to walk through."""
+def _icicles(data: Gathered) -> str:
+    """The tree of layers of each trace, as a figure to walk through."""
     trees = []
-    for number, name in enumerate(of.tables):
-        heading = f'<h3 class="mono">{html.text(name)}</h3>' if len(of.tables) > 1 else ""
-        layers = of.result("layers", [name])
+    for number, name in enumerate(data.tables):
+        heading = f'<h3 class="mono">{html.text(name)}</h3>' if len(data.tables) > 1 else ""
+        layers = data.result("layers", [name])
         if layers["total_ns"].sum() > 0:
             trees.append(heading + html.icicle(layers, f"tree-{number}"))
     return "".join(trees)
 
 
-def _view(view: View, of: Gathered) -> str:
+def _view(view: View, data: Gathered) -> str:
     heading = f"<h3>{html.text(view.heading)}</h3>" if view.heading else ""
-    return heading + "".join(_shown(view, shown, several=len(of.tables) > 1) for shown in of.shown(view))
+    return heading + "".join(_shown(view, shown, several=len(data.tables) > 1) for shown in data.shown(view))
 
 
 def _shown(view: View, shown: Shown, *, several: bool) -> str:
     lacking = "".join(f'<div class="lacking">{html.text(sentence)}</div>' for sentence in shown.lacking)
     if shown.frame.is_empty():
-        return lacking or '<p class="soft">Nothing of this kind is in the trace.</p>'
+        return lacking or '<p class="soft">The trace has nothing of this kind.</p>'
     named = f'<h3 class="mono">{html.text(shown.trace)}</h3>' if several and shown.trace is not None else ""
     picture = ""
     if view.figure:
@@ -135,10 +135,10 @@ def _shown(view: View, shown: Shown, *, several: bool) -> str:
             picture = html.figure(svg(draw_figure(view.analysis, shown.frame)))
         except NothingToDraw:
             picture = ""
-    listed = shown.frame.drop("trace", strict=False) if not several or shown.trace is not None else shown.frame
+    rows = shown.frame.drop("trace", strict=False) if not several or shown.trace is not None else shown.frame
     table = (
         html.table(
-            listed, shown.returns, title=view.heading or view.analysis, rows=view.rows,
+            rows, shown.returns, title=view.heading or view.analysis, rows=view.rows,
             unfolded=view.open, tree=shown.tree,
         )
         if view.table

@@ -1,7 +1,7 @@
 """Every analysis as a Python function: `ttinsys.breakdown(trace, by="role")`.
 
-The functions are made from the declarations of the analyses: signature, docstring and columns follow from them, at run
-time here and for type checkers in `ttinsys/__init__.pyi`, which is generated from `signature_of` and `docstring_of`.
+Signature, docstring and columns of the functions follow from the declarations of the analyses: at run time here, and
+for type checkers in `ttinsys/__init__.pyi`, which `signature_of` and `docstring_of` generate.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def analysis_function(name: str) -> Callable[..., pl.DataFrame]:
     """The function that runs the analysis called `name` on opened traces.
 
     Raises:
-        UnknownAnalysis: There is none.
+        UnknownAnalysis: No analysis has this name.
     """
     analysis = find(name)
 
@@ -41,9 +41,9 @@ def analysis_function(name: str) -> Callable[..., pl.DataFrame]:
 
 
 def signature_of(analysis: Analysis) -> Signature:
-    """Traces by position, options by name, a DataFrame back.
+    """The signature: traces by position, options by keyword, a `polars.DataFrame` as result.
 
-    Options of a verdict are not among them: a gate is an exit status, which Python has no use for.
+    Options of a verdict are left out: a gate sets an exit status, which Python callers do not have.
     """
     options = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=setting.default, annotation=annotation_of(setting))
@@ -54,7 +54,7 @@ def signature_of(analysis: Analysis) -> Signature:
 
 
 def annotation_of(setting: Setting) -> Any:
-    """The type that a caller passes: a literal of the choices, or several of them where the option takes several."""
+    """The type that a caller passes: one value, or a tuple of values too where the option takes several."""
     item: Any = Literal[setting.choices] if setting.choices else setting.type
     if setting.multiple:
         return Union[item, tuple[item, ...]]  # noqa: UP007  # `|` takes no value that is known only here
@@ -62,12 +62,12 @@ def annotation_of(setting: Setting) -> Any:
 
 
 def docstring_of(analysis: Analysis) -> str:
-    """What the analysis answers, its options, and its columns with their units."""
+    """The docstring: what the analysis answers, its options, and its columns with their units."""
     first, _, rest = analysis.documentation.partition("\n")
-    # Examples in a module's docstring are of the command line.
+    # Examples in the docstring of a module show the command line.
     prose = "\n\n".join(block for block in rest.strip().split("\n\n") if not block.startswith("ttinsys "))
     compared = "; the first is the baseline" if analysis.least > 1 else ""
-    arguments = {"*traces": f"As `ttinsys.load` opens them{compared}."}
+    arguments = {"*traces": f"Traces that `ttinsys.load` opened{compared}."}
     arguments |= {name: setting.option.help for name, setting in analysis.settings.items()}
     columns = {
         f"{column.name} ({column.unit})" if column.unit else column.name: column.doc
@@ -86,5 +86,5 @@ def _section(title: str, entries: Mapping[str, str], indent: int = 4) -> str:
 
 
 def _wrapped(text: str, indent: int) -> str:
-    """A line of a docstring, in several lines where it is long."""
+    """A line of a docstring, broken into several where it is long."""
     return fill(text, 100, initial_indent=" " * indent, subsequent_indent=" " * (indent + 4))

@@ -1,13 +1,13 @@
-"""What an analysis is, and where the analyses are found: one file of `ttinsys/analyses` each.
+"""The declaration of an analysis, and the registry that finds analyses: one per file of `ttinsys/analyses`.
 
     @analysis(returns=KERNELS_BY_NAME, needs=[OPS], options=[Option("top", "Rows kept, longest first.")])
     def kernels(ops: pl.LazyFrame, *, top: int = 20) -> pl.LazyFrame:
         ...
 
-A parameter with the name of a table (`ttinsys.tables.registry.ANALYSIS_TABLES`) receives that table; keyword-only
-parameters are options. The file, the function, the Python function `ttinsys.kernels` and the command `ttinsys kernels`
-have one name. An analysis `across` traces receives each table of all of them at once, behind a column `trace` that
-sorts in their order. `ttinsys.runner.run` runs analyses.
+A parameter named after a table (`ttinsys.tables.registry.ANALYSIS_TABLES`) receives that table; keyword-only parameters
+are options. The file, the function, the Python function `ttinsys.kernels` and the command `ttinsys kernels` share one
+name. An analysis `across` traces receives each table of all traces at once, behind a column `trace` that sorts in their
+order. `ttinsys.runner.run` runs analyses.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class UnknownAnalysis(KeyError):
 
 
 class TooFewTraces(ValueError):
-    """An analysis that compares traces was given too few; `str(error)` is one line for a person."""
+    """An analysis that compares traces got too few; `str(error)` is one line for a person."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,17 @@ class Analysis:
     """A registered analysis.
 
     Args:
-        function: The function itself: tables in, a table out, nothing else.
-        returns: The table that it returns.
-        options: One per keyword-only parameter.
+        function: Takes tables and returns a table, without side effects.
+        returns: The table that the function returns.
+        options: One option per keyword-only parameter.
         needs: What every trace must have.
-        tree: For a table whose rows form a tree by `depth`: the column whose greatest values are shown first where
-            there is no room for all.
-        across: Whether it takes the tables of all traces at once.
-        least: Number of traces that it takes at least.
-        verdict: From its result and the options `judged_by`, the sentences for which the command exits with status 1.
+        tree: For a table whose rows form a tree by `depth`: the column whose greatest values are shown first where not
+            all rows have room.
+        across: Whether the function takes the tables of all traces at once.
+        least: Least number of traces.
+        verdict: Maps the result and the options `judged_by` to the sentences for which the command exits with status 1.
         judged_by: Options of the verdict, which the function does not take.
-        remarks: From its result, sentences that a reader must know before trusting it.
+        remarks: Maps the result to sentences that a reader needs before trusting it.
     """
 
     function: Callable[..., pl.LazyFrame]
@@ -75,7 +75,7 @@ class Analysis:
 
     @property
     def name(self) -> str:
-        """Name of the function, of its file and, with dashes, of its command."""
+        """Name of the function, of its file and, with dashes for underscores, of its command."""
         return self.function.__name__
 
     @cached_property
@@ -85,29 +85,29 @@ class Analysis:
 
     @cached_property
     def settings(self) -> dict[str, Setting]:
-        """Its options with their types and defaults, by name."""
+        """Options of the function with their types and defaults, by name."""
         return settings_of(self.function, self.options)
 
     @cached_property
     def verdict_settings(self) -> dict[str, Setting]:
-        """The options of its verdict, likewise."""
+        """Options of the verdict with their types and defaults, by name."""
         return settings_of(self.verdict, self.judged_by) if self.verdict is not None else {}
 
     @property
     def too_few(self) -> str:
-        """What to say where there are fewer traces than it takes."""
+        """The error where there are fewer traces than `least`."""
         return f"{self.name} compares {_counted(self.least)}: name them all"
 
     @property
     def documentation(self) -> str:
-        """The module's docstring: its first line says what the analysis answers."""
+        """The docstring of the module, whose first line says what the analysis answers."""
         return inspect.cleandoc(import_module(self.function.__module__).__doc__ or "")
 
     def checked_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Options with their values checked and defaults filled in, those of the verdict included.
+        """Check the values of options and fill in defaults, those of the verdict included.
 
         Raises:
-            OptionError: One is unknown, or has a value that it does not take.
+            OptionError: An option is unknown, or has a value that it does not take.
         """
         settings = {**self.settings, **self.verdict_settings}
         for name in options:
@@ -124,28 +124,29 @@ class Analysis:
         """The lazy result for the tables of one trace or several.
 
         Args:
-            tables: By the name of the trace, then of the table, in the order of the traces: what is compared is
-                compared with the first. Tables that the analysis does not take are not looked at.
-            options: As for Python callers.
+            tables: By the name of the trace, then of the table; the first trace is the baseline. Tables that the
+                analysis does not take are ignored.
+            options: Options of the function, by name.
 
         Returns:
-            `returns`. For several traces that are analysed one by one, their rows in turn, behind a column `trace`.
+            `returns`. Where several traces are analysed one by one, their rows follow in turn, with a column `trace`.
 
         Raises:
             OptionError: An option is unknown, or has a value that it does not take.
-            TooFewTraces: There are fewer than `least`.
+            TooFewTraces: There are fewer traces than `least`.
         """
         if len(tables) < self.least:
             raise TooFewTraces(self.too_few)
         values = self.checked_options(options)
-        kept = {name: values[name] for name in self.settings}
+        arguments = {name: values[name] for name in self.settings}
         columns = self.returns.schema.names()
         if self.across:
             stacked = {name: stack_traces(tables, name) for name in self.tables}
-            traced = [pl.col("trace").cast(pl.String)] if "trace" in columns else []
-            return self.function(**stacked, **kept).select(columns).with_columns(traced)
+            # Inside, the column is an Enum, which sorts traces in their order; outside, it is text.
+            as_text = [pl.col("trace").cast(pl.String)] if "trace" in columns else []
+            return self.function(**stacked, **arguments).select(columns).with_columns(as_text)
         single = {
-            trace: self.function(**{name: of_trace[name] for name in self.tables}, **kept).select(columns)
+            trace: self.function(**{name: of_trace[name] for name in self.tables}, **arguments).select(columns)
             for trace, of_trace in tables.items()
         }
         if len(single) == 1:
@@ -165,9 +166,9 @@ def analysis(
     judged_by: Sequence[Option] = (),
     remarks: Callable[[pl.DataFrame], list[str]] | None = None,
 ) -> Callable[[Callable[..., pl.LazyFrame]], Callable[..., pl.LazyFrame]]:
-    """Register the decorated function; arguments as for `Analysis`.
+    """Register the decorated function as an analysis; the arguments are those of `Analysis`.
 
-    A table among `needs` means that it must have a row.
+    A table among `needs` must have at least one row.
     """
     needed = tuple(need_of(need) if isinstance(need, Table) else need for need in needs)
 
@@ -181,11 +182,11 @@ def analysis(
 
 
 def find(name: str) -> Analysis:
-    """The analysis called `name`, its module imported on demand.
+    """The analysis called `name`; its module is imported on demand.
 
     Raises:
-        UnknownAnalysis: There is none; the message suggests the nearest and lists all.
-        TypeError: Its file registers another name.
+        UnknownAnalysis: No analysis has this name; the message suggests the nearest and lists all.
+        TypeError: The file of this name registers another one.
     """
     known = analysis_names()
     if name not in known:
@@ -193,13 +194,13 @@ def find(name: str) -> Analysis:
     import_module(f"{_ANALYSES}.{name}")
     if name not in REGISTRY:
         home = f"{_ANALYSES}.{name}"
-        others = [each for each, found in REGISTRY.items() if found.function.__module__ == home]
+        others = [other for other, registered in REGISTRY.items() if registered.function.__module__ == home]
         raise TypeError(f"{home} registers {' and '.join(others) or 'nothing'}: call its function {name}")
     return REGISTRY[name]
 
 
 def analysis_names() -> list[str]:
-    """Names of all analyses: the modules of `ttinsys.analyses`."""
+    """Names of all analyses: those of the modules of `ttinsys.analyses`."""
     return sorted(module.name for module in pkgutil.iter_modules(import_module(_ANALYSES).__path__))
 
 

@@ -1,9 +1,9 @@
-"""The one place that runs analyses: it checks options, traces and needs, and tells coverage, remarks and verdict.
+"""Run analyses: check options, traces and needs; return the table with coverage, remarks and failures.
 
-    result = run_analysis(find("breakdown"), {"run.sqlite": tables_of(trace)}, by="role")
+    result = run_analysis(find("breakdown"), {"run.sqlite": tables_of(trace)}, {"by": "role"})
     result.frame
 
-The command line, the Python API, the report and the study all call it.
+The command line, the Python API, the report and the study all run analyses through this module.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ Collect = Callable[[Sequence[pl.LazyFrame]], list[pl.DataFrame]]
 
 @dataclass(frozen=True, slots=True)
 class AnalysisResult:
-    """What an analysis found.
+    """The result of an analysis.
 
     Args:
-        analysis: Which one.
+        analysis: The analysis that ran.
         frame: Its table.
-        coverage: For each trace, GPU operations by how they were attributed: `ttinsys.attribution.coverage`.
-        remarks: Sentences that a reader must know before trusting the table.
-        failures: Sentences for which a gate fails; empty where there is no gate, or it holds.
+        coverage: GPU operations of each trace by how they were attributed, see `ttinsys.attribution.coverage`.
+        remarks: Sentences that a reader needs before trusting the table.
+        failures: Sentences for which a gate fails; empty where there is no gate, or all limits are kept.
     """
 
     analysis: Analysis
@@ -56,16 +56,16 @@ def run_analysis(
     """Run an analysis on the tables of one trace or several.
 
     Args:
-        analysis: Which one.
-        tables: By the name of the trace and of the table; the first trace is the baseline.
-        options: Of the analysis and of its verdict, by name.
-        collect: Collects the plans in one pass, so that each table is read once.
-        why_empty: For traces that were filtered: what to say, given a trace's name, where no operation is left.
+        analysis: The analysis to run.
+        tables: By the name of the trace, then of the table; the first trace is the baseline.
+        options: Options of the analysis and of its verdict, by name.
+        collect: Collects several plans in one pass, so that each table is read once.
+        why_empty: For filtered traces: maps the name of a trace to the reason why no operation is left.
 
     Raises:
         OptionError: An option is unknown, or has a value that it does not take.
         TooFewTraces: There are fewer traces than the analysis compares.
-        Lacking: A trace lacks what is needed; the message says how to capture one that has it.
+        Lacking: A trace lacks what the analysis needs; the message says how to capture one that has it.
     """
     options = options or {}
     names = list(tables)
@@ -92,11 +92,11 @@ def run_analysis(
 
 
 def analyse(name: str, *traces: Trace, **options: Any) -> pl.DataFrame:
-    """The table of an analysis of opened traces; arguments and errors as for `run_analysis`.
+    """The table of an analysis of opened traces; options and errors are those of `run_analysis`.
 
     Raises:
         UnknownAnalysis: No analysis has this name.
-        TypeError: Something other than a trace was passed.
+        TypeError: An argument is not a trace.
     """
     for trace in traces:
         if not isinstance(trace, Trace):
@@ -110,8 +110,8 @@ def lacking(analysis: Analysis, tables: Mapping[str, Tables]) -> dict[str, str]:
     """What each trace lacks for an analysis, in a sentence; traces that lack nothing are left out.
 
     Args:
-        analysis: Which one.
-        tables: By the name of the trace and of the table.
+        analysis: The analysis to run.
+        tables: By the name of the trace, then of the table.
     """
     missing = {}
     for name, of_trace in tables.items():

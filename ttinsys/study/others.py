@@ -1,4 +1,4 @@
-"""Tables of the study that are more than one analysis of traces: memory, quality, taxonomy, caches."""
+"""Tables of the study that take more than analyses of traces: memory, quality, taxonomy and caches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ttinsys.runner.registry import find
 from ttinsys.runner.run import run_analysis
 from ttinsys.study.captures import BASELINE, FUSED, Captures
 
-_OF_MEMORY = (
+_MEMORY_COLUMNS = (
     "trace",
     "model",
     "stands_for",
@@ -29,7 +29,7 @@ _OF_MEMORY = (
 
 
 def costs(captures: Captures) -> Iterator[tuple[str, Shown]]:
-    """`PARETO` of one capture of each model, with the memory that its sweep tells."""
+    """`PARETO` of one capture of each model, with the memory from the manifests of sweeps."""
     names = captures.models((*FUSED, BASELINE))
     if names:
         frame = run_analysis(find("pareto"), captures.tables(names)).frame
@@ -38,21 +38,21 @@ def costs(captures: Captures) -> Iterator[tuple[str, Shown]]:
 
 
 def memory(captures: Captures) -> Iterator[tuple[str, Shown]]:
-    """The part of that which is about memory, where any is known."""
+    """The columns of `costs` on memory, for the models whose peak is known."""
     for label, shown in costs(captures):
-        known = shown.frame.filter(pl.col("peak_bytes").is_not_null()).select(_OF_MEMORY)
+        known = shown.frame.filter(pl.col("peak_bytes").is_not_null()).select(_MEMORY_COLUMNS)
         yield label, Shown(shown.name, shown.returns, None, known)
 
 
 def models(captures: Captures) -> Iterator[tuple[str, Shown]]:
-    """`TAXONOMY` of the models that there are captures of."""
+    """`TAXONOMY` of the captured models."""
     names = [captures.model_of(name) for name in captures.models((*FUSED, BASELINE))]
     if names:
         yield "", Shown("taxonomy", TAXONOMY, None, taxonomy(names))
 
 
 def caches(captures: Captures) -> Iterator[tuple[str, Shown]]:
-    """`CACHE` of each profile; its roles are told by the trace that is called like it."""
+    """`CACHE` of each Nsight Compute profile; roles come from the trace whose name starts like the profile's."""
     for path in captures.profiles:
         trace = next((name for name in captures.traces if name.startswith(path.stem)), None)
         tables = captures.tables([trace])[trace] if trace is not None else None

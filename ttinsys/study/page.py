@@ -16,41 +16,41 @@ from ttinsys.figures.style import NothingToDraw
 from ttinsys.pages import html
 from ttinsys.render.folder import check_folder, write_folder
 from ttinsys.study.captures import Captures
-from ttinsys.study.reproduction import Beside, Evidence, Result, reproduced
+from ttinsys.study.reproduction import Evidence, MeasuredClaim, Result, reproduced
 
 PAGE = "index.html"
 
 
 def write(
-    captures: Captures, folder: Path, *, force: bool = False, say: Callable[[str], None] = lambda _: None
+    captures: Captures, folder: Path, *, force: bool = False, progress: Callable[[str], None] = lambda _: None
 ) -> list[Result]:
     """Write `index.html`, `tables/` and `figures/`: all of it, or nothing.
 
     Args:
-        captures: captures of a folder.
-        folder: folder to write to, which is created if it does not exist.
-        force: whether to replace a reproduction that the folder holds.
-        say: function that is called with the title of each figure and table before it is made.
+        captures: Captures of a folder.
+        folder: Folder to write to, which is created if it does not exist.
+        force: Whether to replace a reproduction that the folder holds.
+        progress: Called with the title of each figure and table before it is made.
 
     Returns:
-        Every figure and table of the study, made or not.
+        Every figure and table of the study, with evidence or without.
 
     Raises:
-        OutputError: the folder holds an input, holds files that we did not write, exists without `force`, or cannot be
+        OutputError: The folder holds an input, holds files that we did not write, exists without `force`, or cannot be
             written.
-        TraceError: the captures have the data for none of the figures and tables.
+        TraceError: The captures have the data for none of the figures and tables.
     """
     # Checked before the work, which takes minutes, and again when the folder is written.
     inputs = [captures.folder, *(trace.path for trace in captures.traces.values()), *captures.profiles]
     check_folder(folder, force=force, inputs=inputs)
-    results, beside = reproduced(captures, say)
-    if not any(result.found for result in results):
+    results, claims = reproduced(captures, progress)
+    if not any(result.has_evidence for result in results):
         count, make = len(captures.traces), results[0].item.capture
         raise TraceError(f"none of the {count} captures says which model it ran: make some with {make}")
 
     def fill(made: Path) -> None:
         parts = [_result(result, made) for result in results]
-        text = html.document("ttinsys: the study reproduced", _body(captures, results, beside, parts))
+        text = html.document("ttinsys: the study reproduced", _body(captures, results, claims, parts))
         (made / PAGE).write_text(text, encoding="utf-8")
 
     write_folder(folder, fill, force=force, inputs=inputs)
@@ -59,11 +59,13 @@ def write(
 
 def missing(results: Sequence[Result]) -> list[str]:
     """One line for each figure or table that could not be made, with the command that makes its captures."""
-    return [f"{result.item.title} needs captures: {result.item.capture}" for result in results if not result.found]
+    return [
+        f"{result.item.title} needs captures: {result.item.capture}" for result in results if not result.has_evidence
+    ]
 
 
-def _body(captures: Captures, results: Sequence[Result], beside: Sequence[Beside], parts: Sequence[str]) -> str:
-    made = [result for result in results if result.found]
+def _body(captures: Captures, results: Sequence[Result], claims: Sequence[MeasuredClaim], parts: Sequence[str]) -> str:
+    made = [result for result in results if result.has_evidence]
     links = "".join(f'<li><a href="#{r.item.id}">{html.text(r.item.title.split(":")[0])}</a></li>' for r in made)
     nav = f'<nav><ul><li><a href="#top">Measured and published</a></li>{links}</ul></nav>'
     head = (
@@ -76,7 +78,7 @@ def _body(captures: Captures, results: Sequence[Result], beside: Sequence[Beside
     failed = f"<h2>Failed captures</h2>{html.items(captures.failed, 'findings')}" if captures.failed else ""
     foot = f"<footer>Made by ttinsys {__version__}. Each table is beside this page as CSV, each figure as SVG.</footer>"
     return (
-        f"{nav}<main>{head}{_captures(captures)}<h2>Measured beside published</h2>{_claims(beside)}{lacking}{failed}"
+        f"{nav}<main>{head}{_captures(captures)}<h2>Measured beside published</h2>{_claims(claims)}{lacking}{failed}"
         f"{''.join(parts)}{foot}</main>"
     )
 
@@ -90,14 +92,14 @@ def _captures(captures: Captures) -> str:
     return f"<p>{html.text(sentence)}</p>{note if simulated else ''}"
 
 
-def _claims(beside: Sequence[Beside]) -> str:
+def _claims(claims: Sequence[MeasuredClaim]) -> str:
     """The table of claims: what the study publishes, how sure it is that it does, and what was measured."""
     rows = [
         f'<tr><td><a href="#{each.claim.item}">{html.text(each.claim.item.replace("-", " ").capitalize())}</a></td>'
         + "".join(f"<td>{html.text(cell)}</td>" for cell in (each.claim.subject, each.claim.says))
         + f"<td>{html.text(each.claim.published)}</td><td>{each.claim.mark}</td>"
         + f"<td><b>{html.text(each.measured) if each.measured is not None else '&mdash;'}</b></td></tr>"
-        for each in beside
+        for each in claims
     ]
     heads = "".join(f"<th>{name}</th>" for name in ("where", "what", "claim", "published", "mark", "measured"))
     marks = (
@@ -111,7 +113,7 @@ def _claims(beside: Sequence[Beside]) -> str:
 
 
 def _result(result: Result, folder: Path) -> str:
-    if not result.found:
+    if not result.has_evidence:
         return ""
     item = result.item
     shown = "".join(_evidence(item.id, number, each, folder) for number, each in enumerate(result.evidence, start=1))

@@ -1,8 +1,8 @@
-"""The study from a folder: evidence for each figure and table, and what is missing for the others."""
+"""The study from a folder of captures: evidence for each figure and table, and measures beside each claim."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ttinsys.pages.gather import Gathered, Shown
@@ -15,12 +15,12 @@ from ttinsys.study.measures import MEASURES
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a view shows of one group of captures.
+    """The result of a view for one group of captures.
 
     Args:
-        view: the analysis and its options.
-        label: what the captures are.
-        shown: its result, or what it lacks.
+        view: The analysis and its options.
+        label: What the captures are.
+        shown: The result, or what it lacks.
     """
 
     view: View
@@ -30,60 +30,69 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One figure or table.
+    """A figure or table of the study, reproduced.
 
     Args:
-        item: which.
-        evidence: what was made for it; empty where the captures are missing.
+        item: Which figure or table.
+        evidence: Results of its views; empty where captures are missing.
     """
 
     item: Item
     evidence: tuple[Evidence, ...]
 
     @property
-    def found(self) -> bool:
-        """Whether there is anything to look at."""
+    def has_evidence(self) -> bool:
+        """Whether any of the evidence has rows."""
         return any(not each.shown.frame.is_empty() for each in self.evidence)
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
-    """A claim of the study, and what was measured; None where it was not."""
+class MeasuredClaim:
+    """A claim of the study and the measured value, as text; None where nothing was measured."""
 
     claim: Claim
     measured: str | None
 
 
-def reproduced(captures: Captures, say: Callable[[str], None] = lambda _: None) -> tuple[list[Result], list[Beside]]:
-    """All of the study that the captures have the data for.
+def reproduced(
+    captures: Captures, progress: Callable[[str], None] = lambda _: None
+) -> tuple[list[Result], list[MeasuredClaim]]:
+    """Reproduce all of the study that the captures have data for.
 
     Args:
-        captures: of a folder.
-        say: told what is being worked on.
+        captures: Captures of a folder.
+        progress: Called with what is being worked on.
 
     Returns:
-        Every figure and table, made or not, and every claim, measured or not.
+        Every figure and table, with evidence or without; and every claim, measured or not.
     """
     results: list[Result] = []
     measured: dict[str, str] = {}
     for item in ITEMS:
-        say(item.title)
-        evidence = [
-            Evidence(view, group.label, shown)
-            for group in item.pick(captures)
-            for of in [Gathered({}, captures.tables(group.traces))]
-            for view in item.views
-            for shown in of.shown(view)
-        ]
-        if item.made is not None:
-            evidence += [Evidence(item.views[0], label, shown) for label, shown in item.made(captures)]
-        results.append(Result(item, tuple(evidence)))
-        if results[-1].found and item.id in MEASURES:
-            by_view = [
-                {each.label: each.shown.frame for each in evidence if each.view == view and not each.shown.lacking}
-                for view in item.views
-            ]
-            if all(by_view):
-                measured |= dict(MEASURES[item.id](*by_view))
-    beside = [Beside(claim, measured.get(claim.id)) for claim in CLAIMS]
-    return results, beside
+        progress(item.title)
+        result = Result(item, tuple(_evidence_for(item, captures)))
+        results.append(result)
+        if result.has_evidence:
+            measured |= _measured(result)
+    return results, [MeasuredClaim(claim, measured.get(claim.id)) for claim in CLAIMS]
+
+
+def _evidence_for(item: Item, captures: Captures) -> Iterator[Evidence]:
+    """Each view of each group of captures, then the tables that the item makes itself."""
+    for group in item.pick(captures):
+        gathered = Gathered({}, captures.tables(group.traces))
+        for view in item.views:
+            yield from (Evidence(view, group.label, shown) for shown in gathered.shown(view))
+    if item.made is not None:
+        yield from (Evidence(item.views[0], label, shown) for label, shown in item.made(captures))
+
+
+def _measured(result: Result) -> dict[str, str]:
+    """Values that the evidence gives for claims, by the claim's id; none unless every view has a result."""
+    if result.item.id not in MEASURES:
+        return {}
+    by_view = [
+        {each.label: each.shown.frame for each in result.evidence if each.view == view and not each.shown.lacking}
+        for view in result.item.views
+    ]
+    return dict(MEASURES[result.item.id](*by_view)) if all(by_view) else {}

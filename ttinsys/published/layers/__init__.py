@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
 from ttinsys.published.defaults import class_of, completed
-from ttinsys.published.layers import language, picture_transformers, video_transformers
+from ttinsys.published.layers import image_transformers, language, video_transformers
 from ttinsys.published.layers.records import Layers
 from ttinsys.published.layers.sizes import Latents, NotDerivable, latents_of, reads_text
 from ttinsys.published.layers.unets import UNet2D
@@ -37,11 +37,11 @@ _DERIVATIONS: dict[str, Derivation] = {
     "UNet3DConditionModel": lambda config, latents: UNet3D(config, latents).derive(),
     "UNetSpatioTemporalConditionModel": lambda config, latents: SpatioTemporalUNet(config, latents).derive(),
     "UNetMotionModel": lambda config, latents: MotionUNet(config, latents).derive(),
-    "PixArtTransformer2DModel": picture_transformers.pixart,
-    "SD3Transformer2DModel": picture_transformers.sd3,
-    "FluxTransformer2DModel": picture_transformers.flux,
-    "UVit2DModel": picture_transformers.uvit,
-    "PriorTransformer": picture_transformers.prior,
+    "PixArtTransformer2DModel": image_transformers.pixart,
+    "SD3Transformer2DModel": image_transformers.sd3,
+    "FluxTransformer2DModel": image_transformers.flux,
+    "UVit2DModel": image_transformers.uvit,
+    "PriorTransformer": image_transformers.prior,
     "LatteTransformer3DModel": video_transformers.latte,
     "CogVideoXTransformer3DModel": video_transformers.cogvideox,
     "HunyuanVideoTransformer3DModel": video_transformers.hunyuan_video,
@@ -92,7 +92,7 @@ def derive_layers(spec: Model, size: Size, request: Request, text_tokens: int | 
     Args:
         spec: the model.
         size: which of its configurations.
-        request: what is generated: the sizes of the picture or clip.
+        request: what is generated: the sizes of the image or clip.
         text_tokens: T, number of text tokens; None for the number that the model's tokenizers pad to.
 
     Returns:

@@ -4,7 +4,7 @@
     layers.linear(4096, 320, 1280, 320)                  # a feed-forward network: two layers
     layers.attend("spatial_attention", 4096, 4096, channels=320, heads=8, level=0)
 
-Sizes are those of one picture or clip, whatever the batch: costs multiply.
+Sizes are those of one image or clip, whatever the batch: costs multiply.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Attention:
         channels: features of a query, of all heads together.
         heads: number of heads.
         level: level of the U-Net, 0 the finest; None elsewhere.
-        sequences: sequences of one picture or clip that a call takes as a batch, such as one per frame.
+        sequences: sequences of one image or clip that a call takes as a batch, such as one per frame.
         calls: number of them in a forward.
         apart: a batch is taken one sample per call.
     """

@@ -14,7 +14,7 @@ _HALVING = ("AutoencoderKL", "AutoencoderKLTemporalDecoder", "AutoencoderKLCogVi
 """Autoencoders that halve the sides between each two of their levels."""
 
 IMAGE_TOKENS = 32
-"""Tokens into which the image projection of a U-Net turns the embedding of a picture, as its class does by default."""
+"""Tokens into which the image projection of a U-Net turns the embedding of an image, as its class does by default."""
 
 
 class NotDerivable(ValueError):
@@ -28,8 +28,8 @@ class Latents:
     Args:
         height: height of its input, in latents; in pixels where the model has no autoencoder. 0 for text alone.
         width: width of its input.
-        frames: frames of its input; 1 for a picture.
-        text: tokens that it attends to beside the picture or clip.
+        frames: frames of its input; 1 for an image.
+        text: tokens that it attends to beside the image or clip.
         padded: tokens of that text with their padding, which some layers see.
     """
 
@@ -50,7 +50,7 @@ def latents_of(parts: Mapping[str, Part], component: str, request: Request, text
         text_tokens: tokens of the text; None for what the model's tokenizers give.
 
     Raises:
-        NotDerivable: the number of text tokens depends on the prompt, and is not given.
+        NotDerivable: the number of text tokens depends on the prompt or is unknown, and is not given.
     """
     height, width, frames = request.height or 0, request.width or 0, request.frames or 1
     name = next((name for name in _AUTOENCODERS if name in parts), None)
@@ -64,17 +64,16 @@ def latents_of(parts: Mapping[str, Part], component: str, request: Request, text
         rounding = {"CViViTDecoder": time - 1, "AutoencoderKLWan": 1}.get(class_of(parts[name]), 0)
         frames = (frames - 1 + rounding) // time + 1
     padded = _padded_text(parts, component, request)
-    if text_tokens is not None:
-        text = text_tokens if reads_text(parts[component]) else padded
-    elif class_of(parts[component]) == "MochiTransformer3DModel":
+    text = padded if text_tokens is None or not reads_text(parts[component]) else text_tokens
+    if text is None:
+        raise NotDerivable("no tokenizer tells how many tokens the text has: give --text-tokens")
+    if text_tokens is None and class_of(parts[component]) == "MochiTransformer3DModel":
         raise NotDerivable("attention spans only those text tokens that are not padding: give --text-tokens")
-    else:
-        text = padded
-    return Latents(height, width, frames, text, padded)
+    return Latents(height, width, frames, text, text if padded is None else padded)
 
 
 def reads_text(part: Part) -> bool:
-    """Whether a component attends to tokens of a text, and not to those of a picture."""
+    """Whether a component attends to tokens of a text, and not to those of an image."""
     return class_of(part) != "UNetSpatioTemporalConditionModel" and not _takes_image_tokens(part)
 
 
@@ -83,7 +82,7 @@ def _takes_image_tokens(part: Part) -> bool:
 
 
 def _share_of_sides(parts: Mapping[str, Part], component: str) -> int:
-    """How many times shorter the sides of a component's picture are, in a cascade of models of pixels."""
+    """How many times shorter the sides of a component's image are, in a cascade of models of pixels."""
     sides = [part.config["sample_size"] for part in parts.values() if "sample_size" in part.config]
     own: int | None = parts[component].config.get("sample_size")
     return max(sides) // own if own else 1
@@ -122,8 +121,8 @@ _LIMITS = {"tokenizer_3": 256}
 """Greatest number of tokens that a pipeline asks a tokenizer for, where that is less than its length."""
 
 
-def _padded_text(parts: Mapping[str, Part], component: str, request: Request) -> int:
-    """Tokens that a component attends to, as the pipeline pads them."""
+def _padded_text(parts: Mapping[str, Part], component: str, request: Request) -> int | None:
+    """Tokens that a component attends to, as the pipeline pads them; None where no tokenizer tells."""
     part = parts[component]
     cls, config = class_of(part), completed(part)
     if not reads_text(part):
@@ -135,5 +134,7 @@ def _padded_text(parts: Mapping[str, Part], component: str, request: Request) ->
         return (request.prompt_tokens or 1) + 1
     if "max_text_seq_length" in config:
         return int(config["max_text_seq_length"])
-    lengths = {name: completed(parts[name])["length"] for name in _TOKENIZERS.get(cls, ("tokenizer",))}
-    return sum(min(length, _LIMITS.get(name, length)) for name, length in lengths.items())
+    names = _TOKENIZERS.get(cls, ("tokenizer",))
+    lengths = {name: completed(parts[name]).get("length") for name in names if name in parts}
+    known = [min(length, _LIMITS.get(name, length)) for name, length in lengths.items() if length is not None]
+    return sum(known) if len(known) == len(names) else None

@@ -1,4 +1,4 @@
-"""Layers of U-Nets for pictures: UNet2DConditionModel of diffusers, and the walk that U-Nets for clips share.
+"""Layers of U-Nets for images: UNet2DConditionModel of diffusers, and the walk that U-Nets for clips share.
 
 Level n has sides that are 2^n times shorter than those of the input, rounded up; the middle has those of the last.
 """
@@ -137,7 +137,7 @@ class UNet2D:
         self.transformer(level, width, self.per_level("attention_head_dim", level), calls=depth)
 
     def attend_to_added_keys(self, level: int) -> None:
-        """Add an attention whose keys are the picture and the text, without a feed-forward network."""
+        """Add an attention whose keys are the image and the text, without a feed-forward network."""
         width, positions = self.channels[level], self.positions(level)
         heads = width // self.per_level("attention_head_dim", level)
         self.layers.linear(positions, width, width, calls=4)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ttinsys.published.layers.picture_transformers import (
+from ttinsys.published.layers.image_transformers import (
     cross_attending_blocks,
     embed_numbers,
     patches,

@@ -74,7 +74,7 @@ class UNet3D(VideoUNet):
 
 
 class SpatioTemporalUNet(VideoUNet):
-    """The layers of a UNetSpatioTemporalConditionModel, whose text is the embedding of one picture."""
+    """The layers of a UNetSpatioTemporalConditionModel, whose text is the embedding of one image."""
 
     def embed(self) -> None:
         """Add the embeddings of the time step and of the frame rate, motion and noise."""

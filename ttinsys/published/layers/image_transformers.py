@@ -1,7 +1,7 @@
-"""Layers of transformers for pictures: PixArt, Stable Diffusion 3, FLUX, aMUSEd, and the prior of Kandinsky.
+"""Layers of transformers for images: PixArt, Stable Diffusion 3, FLUX, aMUSEd, and the prior of Kandinsky.
 
 Each function takes the complete configuration of its class and the sizes of its input, as `derive_layers` calls them.
-N is the number of patches of the picture, T that of text tokens, C the width of the blocks.
+N is the number of patches of the image, T that of text tokens, C the width of the blocks.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def pixart(config: Mapping[str, Any], latents: Latents) -> Layers:
 
 
 def sd3(config: Mapping[str, Any], latents: Latents) -> Layers:
-    """SD3Transformer2DModel: picture and text are one sequence with weights of their own; the last block drops text."""
+    """SD3Transformer2DModel: image and text are one sequence with weights of their own; the last block drops text."""
     layers, width, side, depth = Layers(), transformer_width(config), config["patch_size"], config["num_layers"]
     positions, text = patches(latents, side), latents.text
     layers.convolve(positions, config["in_channels"], width, side, side)
@@ -89,7 +89,7 @@ def two_streams(layers: Layers, config: Mapping[str, Any], positions: int, text:
     Args:
         layers: where they are added.
         config: of the transformer.
-        positions: patches of the picture or clip.
+        positions: patches of the image or clip.
         text: tokens of the text.
         ratio: width of the feed-forward networks in that of the blocks.
     """
