@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ttinsys.commands.options import each, note, output_options, plot_option
+from ttinsys.commands.options import note, one_trace, output_options, plot_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,8 +101,7 @@ def command(
 def _tables(trace: Path, nsys: str | None) -> Mapping[str, pl.LazyFrame]:
     from ttinsys.tables.registry import tables_of
 
-    ((_, opened),) = each((trace,), nsys)
-    return tables_of(opened)
+    return tables_of(one_trace(trace, nsys))
 
 
 def _sizes_of_run(tables: Mapping[str, pl.LazyFrame], name: str, trace: str) -> dict[str, Any]:

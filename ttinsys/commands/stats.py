@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ttinsys.commands.options import each, note, output_options, selection_options, trace_arguments
+from ttinsys.commands.options import captures, each, note, output_options, selection_options, trace_arguments
 from ttinsys.stats import REPORT_NAMES
 
 if TYPE_CHECKING:
@@ -44,13 +44,14 @@ def command(
     from ttinsys.stats import stats_report
 
     report = stats_report(name)
+    paths = captures(traces)
     frames = []
-    for path, trace in each(traces, nsys):
+    for path, trace in each(paths, nsys):
         missing = report.missing(trace)
         frame = None if missing else report.build(apply_selection(trace, selection))
         if frame is None or frame.is_empty():
             note(f"{path}: {name} has nothing to say: {missing or 'no row is left after the filters'}")
             continue
-        frames.append(frame if len(traces) == 1 else frame.select(pl.lit(str(path)).alias("trace"), pl.all()))
+        frames.append(frame if len(paths) == 1 else frame.select(pl.lit(str(path)).alias("trace"), pl.all()))
     if frames:
         emit_text(NSYS_TEXTS[destination.format](report, pl.concat(frames)), destination)
