@@ -210,6 +210,19 @@ def each(paths: Sequence[Path], nsys: str | None, *, announce: bool = True) -> I
         yield path, trace
 
 
+def one_trace(path: Path, nsys: str | None) -> Trace:
+    """Open the trace of an option that takes one.
+
+    Raises:
+        click.UsageError: `path` is a folder of several.
+    """
+    named = captures([path])
+    if len(named) > 1:
+        raise click.UsageError(f"{path} holds {len(named)} traces: give one of them, such as {named[0]}")
+    ((_, trace),) = each(named, nsys)
+    return trace
+
+
 def captures(paths: Sequence[Path]) -> list[Path]:
     """The traces that arguments name: a folder stands for the traces in it, that of a sweep for its captures."""
     from parsers.folder import traces_in
