@@ -18,18 +18,17 @@ with warnings.catch_warnings():  # of libraries as they are imported: nothing of
     from annotate.simulation.run import simulate
 
 FEW = {"steps": 2, "tokens": 3}
-"""Steps and tokens of a run, where a model has them."""
+"""Steps and tokens of a run, where a test asks for no others and the model has them."""
 
 
-def simulated(folder: Path, name: str, attention: str = "sdpa", size: Size = "full", **sizes: int) -> Path:
-    """The trace of a simulated run on an H200, as a Parquet directory.
+def simulated(name: str, attention: str = "sdpa", size: Size = "full", **changes: int) -> Path:
+    """The trace of a run on an H200, as a Parquet directory.
 
     Args:
-        folder: The fixture `session_folder`.
         name: Of the model.
         attention: How it computes attention, as `annotate.simulate --attention` takes it.
-        size: Of the model: as published, or tiny.
-        sizes: Of the request, such as `height=512`; few steps and tokens where they are left out.
+        size: As published, or for tests.
+        changes: Of the model's default request.
     """
 
     def write(unfinished: Path) -> None:
@@ -37,8 +36,8 @@ def simulated(folder: Path, name: str, attention: str = "sdpa", size: Size = "fu
         few = {axis: least for axis, least in FEW.items() if getattr(declared.requests[size], axis)}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            request = declared.request(size, **{**few, **sizes})
+            request = declared.request(size, **{**few, **changes})
             export.write(simulate(declared, size, request, gpu("h200"), attend=attention), unfinished)
 
-    chosen = "-".join([name, attention, size, *(f"{axis}{value}" for axis, value in sorted(sizes.items()))])
-    return made_once(folder / f"{chosen}_pqtdir", write)
+    told_apart = "-".join([name, attention, size, *(f"{axis}={value}" for axis, value in sorted(changes.items()))])
+    return made_once(f"{told_apart}_pqtdir", write)
