@@ -53,7 +53,7 @@ def compared(name: str, size: Size = "full", **changes: int) -> pl.DataFrame:
     pytest.importorskip("diffusers")
     from tests.simulated import simulated
 
-    calls = tables_of(parsers.load(simulated(name, size=size, **changes)))["calls"]
+    calls = tables_of(parsers.load(simulated(name, "sdpa", size, **changes)))["calls"]
     read = calls.filter((pl.col("phase") != "decode").fill_null(value=True)).collect()
     classes = derivable_components(model(name), size)
     roots = root_calls(read, classes)
