@@ -38,13 +38,13 @@ def coverage_sentence(covered: pl.DataFrame) -> str:
         .iter_rows()
     )
     attributed = percent(_total(covered.filter("attributed")["sum_ns"]), whole_ns)
-    line = f"{covered['ops'].sum():,} GPU operations, {whole_ns / 1e6:,.3f} ms: {attributed} attributed to a range"
+    line = f"{covered['ops'].sum():,} GPU operations, {whole_ns / 1e6:z,.3f} ms: {attributed} attributed to a range"
     return f"{line}; {reasons}" if reasons else line
 
 
 def percent(part: float, whole: float) -> str:
     """A part of a whole in percent, with two digits; 0.00% where the whole is 0."""
-    return f"{100 * part / whole:.2f}%" if whole else "0.00%"
+    return f"{100 * part / whole:z.2f}%" if whole else "0.00%"
 
 
 def _total(values: pl.Series) -> int:
