@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -46,13 +47,13 @@ def costs(
     return model_costs(derive_layers(spec, size, request, text), batch=request.batch * (2 if doubled else 1))
 
 
-def compared(name: str, size: Size = "full", **changes: int) -> pl.DataFrame:
+def compared(folder: Path, name: str, size: Size = "full", **changes: int) -> pl.DataFrame:
     """The costs beside a simulated trace of the same model and sizes."""
     pytest.importorskip("torch")
     pytest.importorskip("diffusers")
     from tests.simulated import simulated
 
-    calls = tables_of(parsers.load(simulated(name, size=size, **changes)))["calls"]
+    calls = tables_of(parsers.load(simulated(folder, name, "sdpa", size, **changes)))["calls"]
     read = calls.filter((pl.col("phase") != "decode").fill_null(value=True)).collect()
     classes = derivable_components(model(name), size)
     roots = root_calls(read, classes)
@@ -62,23 +63,29 @@ def compared(name: str, size: Size = "full", **changes: int) -> pl.DataFrame:
     return with_trace(costs(name, size, text, guided=None, **changes), read, roots)
 
 
+QUICK = ("stable-diffusion", "make-a-video", "flux", "latte", "llama2-7b")
+"""Models of each kind that are compared in the fast tier, too."""
 FULL_SIZE = ("stable-diffusion", "sdxl", "imagen", "make-a-video", "kandinsky-2.2", "sd3", "flux", "llama2-70b")
 
 
 @pytest.mark.parametrize(
     ("name", "size"),
     [
-        *((name, "tiny") for name in derivable_models()),
+        *(
+            pytest.param(name, "tiny", marks=() if name in QUICK else pytest.mark.slow(2))
+            for name in derivable_models()
+        ),
         *(pytest.param(name, "full", marks=pytest.mark.slow(10)) for name in FULL_SIZE),
     ],
 )
-def test_derived_layers_are_those_that_torch_runs(name: str, size: Size) -> None:
-    frame = compared(name, size)
+def test_derived_layers_are_those_that_torch_runs(session_folder: Path, name: str, size: Size) -> None:
+    frame = compared(session_folder, name, size)
     assert frame["note"].to_list() == [None] * frame.height
     assert frame["measured_calls"].to_list() == frame["calls"].to_list()
     assert frame["measured_flops"].to_list() == pytest.approx(frame["flops"].to_list(), rel=1e-12)
 
 
+@pytest.mark.slow(10)
 @pytest.mark.parametrize(
     ("name", "size", "changes"),
     [
@@ -96,8 +103,8 @@ def test_derived_layers_are_those_that_torch_runs(name: str, size: Size) -> None
         ("muse", "tiny", {"height": 64, "width": 96}),
     ],
 )
-def test_layers_follow_the_request(name: str, size: Size, changes: dict[str, int]) -> None:
-    frame = compared(name, size, **changes)
+def test_layers_follow_the_request(session_folder: Path, name: str, size: Size, changes: dict[str, int]) -> None:
+    frame = compared(session_folder, name, size, **changes)
     assert frame["note"].to_list() == [None] * frame.height
 
 
