@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -48,6 +47,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         name: the unknown name; upper and lower case are the same.
         known: the names that exist, in any order.
     """
+    import difflib
+
     by_folded = {candidate.casefold(): candidate for candidate in sorted(known)}
     near = difflib.get_close_matches(name.casefold(), by_folded, 1)
     return f" (did you mean {by_folded[near[0]]!r}?)" if near else ""

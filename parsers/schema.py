@@ -8,7 +8,6 @@ nsys renames and adds columns between versions: an alias is a name that some ver
 
 from __future__ import annotations
 
-import html
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -136,6 +135,9 @@ class Table:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
+        # Imported here: it takes longer to import than everything else of this package.
+        import html
+
         rows = "".join(
             "<tr>" + "".join(f"<td style='text-align:left'>{html.escape(cell)}</td>" for cell in row) + "</tr>"
             for row in self._described()

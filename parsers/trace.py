@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,6 +71,8 @@ class Trace:
         )
 
     def _repr_html_(self) -> str:
+        import html
+
         rows = "".join(
             "<tr>" + "".join(f"<td style='text-align:left'>{html.escape(cell)}</td>" for cell in row) + "</tr>"
             for row in ((name, source, TABLES[name].doc) for name, source in self.sources.items())

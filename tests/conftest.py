@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import shutil
+import tempfile
 
 import pytest
 from hypothesis import settings
 
 from tests import generated
-from tests.shared import FEW_EXAMPLES
+from tests.shared import FEW_EXAMPLES, SESSION_FOLDER
 
 settings.register_profile(FEW_EXAMPLES, max_examples=15, deadline=None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Try few examples of each property in the fast tier."""
+    """Try few examples of each property in the fast tier, and make the folder for `tests.shared.made_once`."""
     if "not slow" in config.getoption("markexpr"):
         settings.load_profile(FEW_EXAMPLES)
+    if not is_worker(config):
+        os.environ[SESSION_FOLDER] = tempfile.mkdtemp(prefix="ttinsys-tests-")  # workers inherit it
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the folder, once all workers have ended."""
+    if not is_worker(config):
+        shutil.rmtree(os.environ.pop(SESSION_FOLDER))
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this process runs tests for another one, by pytest-xdist."""
+    return hasattr(config, "workerinput")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -29,7 +43,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Under pytest-xdist, start the longest tests first, so that none is left alone at the end."""
-    if hasattr(config, "workerinput"):
+    if is_worker(config):
         items.sort(key=seconds, reverse=True)
 
 
@@ -41,12 +55,5 @@ def seconds(item: pytest.Item) -> float:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Make the generated files again, once: a new analysis needs no other file of its author's."""
-    if not hasattr(session.config, "workerinput"):  # under xdist, the one that starts the workers
+    if not is_worker(session.config):
         generated.generate()
-
-
-@pytest.fixture(scope="session")
-def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all workers of this run of the tests share; see `tests.shared.made_once`."""
-    own = tmp_path_factory.getbasetemp()
-    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own

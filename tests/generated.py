@@ -84,7 +84,7 @@ def readme() -> str:
                              if isinstance(parameter, click.Argument))  # fmt: skip
         first_line = (command.help or "").partition("\n\n")[0].replace("\n", " ")
         rows.append(f"| `ttinsys {name} {arguments}` | {first_line} |")
-    table = "\n".join(["| command | answers |", "| --- | --- |", *rows])
+    table = "\n".join(["| command | what it does |", "| --- | --- |", *rows])
     text = README.read_text(encoding="utf-8")
     return re.sub(f"{FIRST}\n.*?{LAST}", lambda _: f"{FIRST}\n{table}\n{LAST}", text, flags=re.DOTALL)
 

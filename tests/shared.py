@@ -54,6 +54,9 @@ each_capture = pytest.mark.parametrize(
 )
 """Run a test once per real capture, as its argument `capture`."""
 
+QUICK_MODELS = ("llama2-7b", "phenaki", "pixart")
+"""Models of the fast tier, the least costly of language, of video and of pictures."""
+
 FEW_EXAMPLES = "few examples"
 """Hypothesis profile of the fast tier: see `tests/conftest.py`."""
 
@@ -64,17 +67,22 @@ def examples(count: int) -> settings:
     return settings(deadline=None, max_examples=min(count, few.max_examples) if settings.default == few else count)
 
 
-def made_once(path: Path, make: Callable[[Path], None]) -> Path:
-    """`path`, made by the first worker that asks for it, while the others wait.
+SESSION_FOLDER = "TTINSYS_TESTS_FOLDER"
+"""Variable with the folder that all workers of a run of the tests share: see `tests/conftest.py`."""
+
+
+def made_once(name: str, make: Callable[[Path], None]) -> Path:
+    """A file or folder of a run of the tests, made by the first worker that asks for it, while the others wait.
 
     Args:
-        path: In the fixture `session_folder`.
-        make: Writes a file or folder to the path that it is given.
+        name: What tells it from all others.
+        make: Writes it to the path that it is given.
     """
-    with path.with_name(f"{path.name}.lock").open("w") as lock:
+    path = Path(os.environ[SESSION_FOLDER]) / name
+    with path.with_name(f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed, be it by the end of the process
         if not path.exists():
-            unfinished = path.with_name(f"{path.name}.unfinished")
+            unfinished = path.with_name(f"{name}.unfinished")
             make(unfinished)
             unfinished.rename(path)
     return path
@@ -108,7 +116,8 @@ def run_under_nsys(command: Sequence[str | Path]) -> subprocess.CompletedProcess
 def under_nsys(folder: Path, program: Sequence[str]) -> Path:
     """Capture a program, and export it to SQLite; `run_under_nsys` says what is tried again."""
     export = folder / "run.sqlite"
-    options = ["--trace=nvtx", "--sample=none", "--cpuctxsw=none", "--export=sqlite", "-o", export.with_suffix("")]
+    output = str(export.with_suffix(""))
+    options = ["--trace=nvtx", "--sample=none", "--cpuctxsw=none", "--export=sqlite", "-o", output]
     done = run_under_nsys([str(NSYS), "profile", *options, *program])
     assert export.exists(), done.stdout[-2000:] + done.stderr[-2000:]
     return export

@@ -1,4 +1,4 @@
-"""Traces of models that no machine here could run, made by the simulator once per run of the tests."""
+"""Full-size traces of models that no machine here could run, made by the simulator once per run of the tests."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ with warnings.catch_warnings():  # of libraries as they are imported: nothing of
     from annotate.simulation.run import simulate
 
 FEW = {"steps": 2, "tokens": 3}
-"""Steps and tokens of a run, where a model has them."""
+"""Steps and tokens of a run, where a test asks for no others and the model has them."""
 
 
-def simulated(folder: Path, name: str, attention: str = "sdpa", size: Size = "full", **changes: int) -> Path:
+def simulated(name: str, attention: str = "sdpa", size: Size = "full", **changes: int) -> Path:
     """The trace of a run on an H200, as a Parquet directory.
 
     Args:
-        folder: The fixture `session_folder`.
         name: Of the model.
         attention: How it computes attention, as `annotate.simulate --attention` takes it.
-        size: The published configuration, or the tiny one.
-        changes: What differs from the default request.
+        size: As published, or for tests.
+        changes: Of the model's default request.
     """
 
     def write(unfinished: Path) -> None:
@@ -40,5 +39,5 @@ def simulated(folder: Path, name: str, attention: str = "sdpa", size: Size = "fu
             request = declared.request(size, **{**few, **changes})
             export.write(simulate(declared, size, request, gpu("h200"), attend=attention), unfinished)
 
-    asked = "".join(f"-{value}-{axis}" for axis, value in changes.items())
-    return made_once(folder / f"{name}-{size}-{attention}{asked}_pqtdir", write)
+    told_apart = "-".join([name, attention, size, *(f"{axis}={value}" for axis, value in sorted(changes.items()))])
+    return made_once(f"{told_apart}_pqtdir", write)

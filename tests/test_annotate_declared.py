@@ -68,6 +68,7 @@ def test_file_in_the_folder_of_models_is_a_model_and_declaring_it_imports_no_tor
     assert (done.stdout, done.stderr) == (f"{len(MODELS) + 1} 3 2\n[]\n", "")
 
 
+@pytest.mark.slow(3)
 def test_file_in_the_folder_of_models_is_listed_described_and_runs(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     (tmp_path / "toy.py").write_text(TOY.replace("NAME", "toy-2x"))

@@ -73,6 +73,7 @@ def assert_analysis_goes_on(site: Path, cwd: Path | None = None) -> None:
 @pytest.mark.parametrize(
     "text", [FOREIGN, "raise RuntimeError('not for this Python')\n"], ids=["imported", "not importable"]
 )
+@pytest.mark.slow(1)
 def test_analysis_goes_on_where_another_distribution_replaced_our_file(site: Path, text: str) -> None:
     install_foreign(site, text)
     assert_analysis_goes_on(site)
@@ -102,6 +103,7 @@ def test_analysis_goes_on_and_annotate_says_why_where_the_other_distribution_was
     assert done.stderr.splitlines()[-1] == f"ImportError: {line}"
 
 
+@pytest.mark.slow(1)
 def test_analysis_goes_on_beside_a_script_called_annotate(site: Path, tmp_path: Path) -> None:
     (tmp_path / "annotate.py").write_text("raise SystemExit('a script of a person, run by mistake')\n")
     assert_analysis_goes_on(site, cwd=tmp_path)

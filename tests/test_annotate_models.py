@@ -14,7 +14,7 @@ import pytest
 from annotate.backends import Range, Recorder
 from annotate.labels import CALL_TEXT, COMPONENTS, ROLES
 from annotate.models import MODELS, model
-from tests.shared import slow
+from tests.shared import QUICK_MODELS, slow
 
 pytest.importorskip("torch")
 pytest.importorskip("diffusers")
@@ -82,10 +82,6 @@ def run(name: str) -> Run:
                 tracer = annotation.tracer
     roots = {module: sum(counts.values()) for module, counts in counter.get_flop_counts().items() if "." not in module}
     return Run(recorders["leaf"], tracer, flops, roots.pop("Global"), sum(roots.values()), same)
-
-
-QUICK_MODELS = {"llama2-7b", "phenaki", "pixart"}
-"""Models of the fast tier: of language, of video and of pictures, the least costly ones."""
 
 
 @pytest.fixture(params=[name if name in QUICK_MODELS else slow(name, seconds=2) for name in MODELS])

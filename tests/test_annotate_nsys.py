@@ -27,16 +27,14 @@ pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 pytest.importorskip("nvtx")
 
-from tests.tiny import quiet
-
 FIELDS = ("step", "q_len", "kv_len", "flops", "bytes")
 
 
 @needs_nsys
 @pytest.mark.slow(30)
 @each_group
-def test_every_range_of_every_tiny_model_arrives_with_all_that_it_says(models: list[str], session_folder: Path) -> None:
-    capture = captured_group(session_folder, models)
+def test_every_range_of_every_tiny_model_arrives_with_all_that_it_says(models: list[str]) -> None:
+    capture = captured_group(models)
     expected = pl.DataFrame(json.loads(capture.opened.read_text()), infer_schema_length=None)
     ranges = ttinsys.ranges(ttinsys.load(capture.trace)).filter(pl.col("domain") == "ttinsys").collect()
 
@@ -150,7 +148,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     return run
 
 
-@quiet
+@pytest.mark.filterwarnings("ignore")  # of libraries, which a command prints before its last line
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [

@@ -82,11 +82,11 @@ def test_analysis_of_a_real_capture_is_the_same_to_the_bit_at_every_run(capture:
 @pytest.mark.slow(2)
 @pytest.mark.parametrize("name", analysis_names())
 @pytest.mark.parametrize("workload", STUDY)
-def test_analysis_of_each_of_the_studys_eight_at_full_size(workload: str, name: str, session_folder: Path) -> None:
+def test_analysis_of_each_of_the_studys_eight_at_full_size(workload: str, name: str) -> None:
     pytest.importorskip("diffusers")
     from tests.simulated import simulated
 
-    kinds = [parsers.load(simulated(session_folder, workload, attention)) for attention in ("eager", "sdpa")]
+    kinds = [parsers.load(simulated(workload, attention)) for attention in ("eager", "sdpa")]
     with contextlib.suppress(NotASweep):  # both are of one size
         assert rows(name, *kinds)
 
@@ -94,9 +94,9 @@ def test_analysis_of_each_of_the_studys_eight_at_full_size(workload: str, name: 
 @needs_nsys
 @pytest.mark.slow(30)
 @each_group
-def test_every_analysis_of_every_tiny_models_capture(models: list[str], session_folder: Path, tmp_path: Path) -> None:
+def test_every_analysis_of_every_tiny_models_capture(models: list[str], tmp_path: Path) -> None:
     pytest.importorskip("nvtx")
-    capture = captured_group(session_folder, models)
+    capture = captured_group(models)
     for workload in models:
         trace = parsers.load(capture.of_model(workload, tmp_path))
         for name in analysis_names():

@@ -398,7 +398,7 @@ def test_trace_without_gpu_work_is_refused_in_one_line(to: str, tmp_path: Path) 
 def test_filters_that_leave_no_operation_are_named_by_the_refusal() -> None:
     done = export(SAMPLE, "--to", "collapsed", "--stream", "99")
     assert done.exit_code == 3
-    kept = f"{SAMPLE} has no GPU operation that the filters keep"
+    kept = f"{SAMPLE}: no GPU operation is on stream 99: there are streams"
     assert done.stderr == f"Error: {kept}: widen or drop a filter\n"
 
 

@@ -12,13 +12,13 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
 import parsers
+from tests.shared import QUICK_MODELS, slow
 from ttinsys.measures.analytical import model_costs
 from ttinsys.measures.analytical_trace import root_calls, with_trace
 from ttinsys.published.defaults import CLASS_DEFAULTS
@@ -47,13 +47,13 @@ def costs(
     return model_costs(derive_layers(spec, size, request, text), batch=request.batch * (2 if doubled else 1))
 
 
-def compared(folder: Path, name: str, size: Size = "full", **changes: int) -> pl.DataFrame:
+def compared(name: str, size: Size = "full", **changes: int) -> pl.DataFrame:
     """The costs beside a simulated trace of the same model and sizes."""
     pytest.importorskip("torch")
     pytest.importorskip("diffusers")
     from tests.simulated import simulated
 
-    calls = tables_of(parsers.load(simulated(folder, name, "sdpa", size, **changes)))["calls"]
+    calls = tables_of(parsers.load(simulated(name, "sdpa", size, **changes)))["calls"]
     read = calls.filter((pl.col("phase") != "decode").fill_null(value=True)).collect()
     classes = derivable_components(model(name), size)
     roots = root_calls(read, classes)
@@ -63,48 +63,42 @@ def compared(folder: Path, name: str, size: Size = "full", **changes: int) -> pl
     return with_trace(costs(name, size, text, guided=None, **changes), read, roots)
 
 
-QUICK = ("stable-diffusion", "make-a-video", "flux", "latte", "llama2-7b")
-"""Models of each kind that are compared in the fast tier, too."""
 FULL_SIZE = ("stable-diffusion", "sdxl", "imagen", "make-a-video", "kandinsky-2.2", "sd3", "flux", "llama2-70b")
 
 
 @pytest.mark.parametrize(
     ("name", "size"),
     [
-        *(
-            pytest.param(name, "tiny", marks=() if name in QUICK else pytest.mark.slow(2))
-            for name in derivable_models()
-        ),
-        *(pytest.param(name, "full", marks=pytest.mark.slow(10)) for name in FULL_SIZE),
+        *((name, "tiny") if name in QUICK_MODELS else slow(name, "tiny") for name in derivable_models()),
+        *(slow(name, "full", seconds=10) for name in FULL_SIZE),
     ],
 )
-def test_derived_layers_are_those_that_torch_runs(session_folder: Path, name: str, size: Size) -> None:
-    frame = compared(session_folder, name, size)
+def test_derived_layers_are_those_that_torch_runs(name: str, size: Size) -> None:
+    frame = compared(name, size)
     assert frame["note"].to_list() == [None] * frame.height
     assert frame["measured_calls"].to_list() == frame["calls"].to_list()
     assert frame["measured_flops"].to_list() == pytest.approx(frame["flops"].to_list(), rel=1e-12)
 
 
-@pytest.mark.slow(10)
 @pytest.mark.parametrize(
     ("name", "size", "changes"),
     [
         # Sides of 65 and 49 latents are odd: levels have 65, 33, 17 and 9 rows.
-        ("stable-diffusion", "full", {"height": 520, "width": 392}),
-        ("stable-diffusion", "full", {"height": 256, "width": 256, "batch": 3}),
-        ("imagen", "tiny", {"height": 96, "width": 160}),
-        ("make-a-video", "full", {"frames": 32}),
-        ("svd", "tiny", {"height": 72, "frames": 3}),
-        ("latte", "tiny", {"batch": 2, "frames": 5}),
+        slow("stable-diffusion", "full", {"height": 520, "width": 392}, seconds=3),
+        slow("stable-diffusion", "full", {"height": 256, "width": 256, "batch": 3}, seconds=3),
+        slow("imagen", "tiny", {"height": 96, "width": 160}),
+        slow("make-a-video", "full", {"frames": 32}, seconds=4),
+        slow("svd", "tiny", {"height": 72, "frames": 3}),
+        slow("latte", "tiny", {"batch": 2, "frames": 5}),
         ("phenaki", "tiny", {"frames": 8}),
-        ("wan-1.3b", "tiny", {"frames": 12}),
-        ("cogvideox-2b", "tiny", {"frames": 9, "batch": 2}),
+        slow("wan-1.3b", "tiny", {"frames": 12}),
+        slow("cogvideox-2b", "tiny", {"frames": 9, "batch": 2}),
         ("llama2-7b", "tiny", {"prompt_tokens": 17, "batch": 3}),
-        ("muse", "tiny", {"height": 64, "width": 96}),
+        slow("muse", "tiny", {"height": 64, "width": 96}),
     ],
 )
-def test_layers_follow_the_request(session_folder: Path, name: str, size: Size, changes: dict[str, int]) -> None:
-    frame = compared(session_folder, name, size, **changes)
+def test_layers_follow_the_request(name: str, size: Size, changes: dict[str, int]) -> None:
+    frame = compared(name, size, **changes)
     assert frame["note"].to_list() == [None] * frame.height
 
 

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 import parsers
 from parsers.folder import traces_in
+from parsers.ncu import METRICS
 from tests.build import Format, TraceBuilder
 from tests.shared import TRACES
 from ttinsys.cli import main
@@ -214,6 +215,33 @@ def test_folder_of_exports_stands_for_them_by_name(tmp_path: Path, format: Forma
     rows = [line.split(",")[0] for line in done.stdout.splitlines()[1:]]
     assert rows == [str(tmp_path / name.format(capture)) for capture in ("a", "b", "c")]
     assert run("kernels", *traces_in(tmp_path), "--format", "csv").stdout == done.stdout
+
+
+def test_folder_of_exports_stands_for_them_in_the_reports_of_nsys(tmp_path: Path) -> None:
+    for capture in ("b", "a"):
+        builder(capture).write(tmp_path / f"{capture}.sqlite")
+    done = run("stats", "-r", "cuda_gpu_kern_sum", "--format", "csv", tmp_path)
+    assert [line.split(",")[0] for line in done.stdout.splitlines()] == [
+        "trace",
+        f"{tmp_path}/a.sqlite",
+        f"{tmp_path}/b.sqlite",
+    ]
+
+
+@pytest.mark.parametrize("command", [["cache", "PROFILE"], ["model", "stable-diffusion"]], ids=" ".join)
+def test_option_for_one_trace_takes_a_folder_of_one_and_of_no_more(tmp_path: Path, command: list[str]) -> None:
+    profile = tmp_path / "profile.csv"
+    rows = [["ID", "Kernel Name", *METRICS], ["", "", "ns", "%", "%", "byte", "byte"], ["0", "sgemm", *"11111"]]
+    profile.write_text("".join(",".join(f'"{cell}"' for cell in row) + "\n" for row in rows))
+    arguments = [str(profile) if word == "PROFILE" else word for word in command]
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    builder().write(folder / "a.sqlite")
+    assert "holds" not in run(*arguments, "--trace", folder).stderr
+    builder().write(folder / "b.sqlite")
+    done = run(*arguments, "--trace", folder)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"{folder} holds 2 traces: give one of them, such as {folder}/a.sqlite" in done.stderr
 
 
 def test_capture_in_several_forms_counts_once(tmp_path: Path) -> None:

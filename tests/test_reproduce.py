@@ -205,7 +205,9 @@ def test_attribute_of_a_sweep_names_each_of_its_captures(folder: Path, tmp_path:
     traces = written["trace"].unique(maintain_order=True).to_list()
     assert len(traces) == 4
     assert all(name.startswith(str(folder)) for name in traces)
-    assert [line.split(": ")[0] for line in done.stderr.splitlines()] == traces
+    first, *rest = done.stderr.splitlines()
+    assert first == f"wrote {out} (8 rows)"
+    assert [line.split(": ")[0] for line in rest] == traces
 
 
 def test_attribute_of_one_trace_twice_gives_it_two_names(folder: Path, tmp_path: Path) -> None:
@@ -262,13 +264,13 @@ def test_page_opens_in_a_browser_without_a_complaint(reproduction: tuple[Path, R
 
 
 @pytest.mark.slow(20)
-def test_full_size_values_of_the_study_come_out_of_simulated_runs(session_folder: Path, tmp_path: Path) -> None:
+def test_full_size_values_of_the_study_come_out_of_simulated_runs(tmp_path: Path) -> None:
     pytest.importorskip("diffusers")
     from tests.simulated import simulated
 
     for name in ("stable-diffusion", "make-a-video"):
         for attention in ("eager", "sdpa"):
-            (tmp_path / f"{name}-{attention}_pqtdir").symlink_to(simulated(session_folder, name, attention))
+            (tmp_path / f"{name}-{attention}_pqtdir").symlink_to(simulated(name, attention))
     _, beside = reproduced(captures_in(tmp_path))
     measured = {each.claim.id: each.measured for each in beside if each.measured}
     # Computed from the definition of the models: 64 to 4,096 positions, and N/F over levels of 16 frames.

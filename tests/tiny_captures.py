@@ -46,18 +46,13 @@ class TinyCapture:
         return path
 
 
-def captured_group(folder: Path, models: Sequence[str]) -> TinyCapture:
-    """The capture of a group of models.
-
-    Args:
-        folder: The fixture `session_folder`.
-        models: One of `GROUPS`: no model is captured twice.
-    """
+def captured_group(models: Sequence[str]) -> TinyCapture:
+    """The capture of a group of models, one of `GROUPS`: no model is captured twice."""
     assert models in GROUPS
 
     def capture(unfinished: Path) -> None:
         unfinished.mkdir(exist_ok=True)
         under_nsys(unfinished, [sys.executable, "tests/annotated.py", str(unfinished / "opened.json"), *models])
 
-    made = made_once(folder / f"tiny-{models[0]}", capture)
+    made = made_once(f"tiny-{models[0]}", capture)
     return TinyCapture(made / "run.sqlite", made / "opened.json")

@@ -118,7 +118,6 @@ def diff(
     more than 3% and by more than the noise. --budget FILE exits with status 1 where a limit is exceeded, or where nothing
     was measured for it. The file is TOML, with a table [total] and one for each row that has a limit:
 
-    
         [total]
         sum = "120 ms"
         slowdown = "3%"

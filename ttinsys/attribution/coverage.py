@@ -22,16 +22,13 @@ def coverage(ops: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def coverage_sentence(covered: pl.DataFrame, *, filtered: bool = False) -> str:
+def coverage_sentence(covered: pl.DataFrame) -> str:
     """One line: the operations, their time, the share that is attributed, and the reasons for the remaining share.
 
     Args:
         covered: what `coverage` returns, collected.
-        filtered: whether filters selected a part of the operations.
     """
     if covered.is_empty():
-        if filtered:
-            return "no GPU operation is left by the filters"
         return "no GPU activity: profile on a machine with a GPU with --trace=cuda,nvtx"
     whole_ns = _total(covered["sum_ns"])
     reasons = ", ".join(
@@ -41,13 +38,13 @@ def coverage_sentence(covered: pl.DataFrame, *, filtered: bool = False) -> str:
         .iter_rows()
     )
     attributed = percent(_total(covered.filter("attributed")["sum_ns"]), whole_ns)
-    line = f"{covered['ops'].sum():,} GPU operations, {whole_ns / 1e6:,.3f} ms: {attributed} attributed to a range"
+    line = f"{covered['ops'].sum():,} GPU operations, {whole_ns / 1e6:z,.3f} ms: {attributed} attributed to a range"
     return f"{line}; {reasons}" if reasons else line
 
 
 def percent(part: float, whole: float) -> str:
     """A part of a whole in percent, with two digits; 0.00% where the whole is 0."""
-    return f"{100 * part / whole:.2f}%" if whole else "0.00%"
+    return f"{100 * part / whole:z.2f}%" if whole else "0.00%"
 
 
 def _total(values: pl.Series) -> int:

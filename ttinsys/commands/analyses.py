@@ -13,6 +13,7 @@ from ttinsys.commands.options import (
     Command,
     captures,
     collected,
+    coverage_line,
     each,
     help_text,
     note,
@@ -26,10 +27,11 @@ from ttinsys.measures.options import OptionError, Setting
 from ttinsys.runner.registry import Analysis, TooFewTraces, find
 
 if TYPE_CHECKING:
+    from parsers import Trace
     from parsers.schema import Table
     from ttinsys.attribution.select import Selection
     from ttinsys.render import Destination
-    from ttinsys.runner.run import AnalysisResult, Tables
+    from ttinsys.runner.run import AnalysisResult
 
 
 def command_of(name: str) -> click.Command:
@@ -54,9 +56,13 @@ def command_of(name: str) -> click.Command:
         plot: Destination | None,
         **options: Any,
     ) -> None:
-        tables, why_empty = _tables(analysis, traces, nsys, selection)
-        result = _run(analysis, tables, options, why_empty)
-        _print(result, destination, plot, why_empty)
+        opened = _opened(analysis, traces, nsys)
+        result = _run(analysis, opened, selection, options)
+        _print(result, destination, plot)
+        for trace, covered in result.coverage.items():
+            note(coverage_line(trace, covered, opened[trace], selection))
+        for sentence in result.remarks:
+            note(sentence)
         for sentence in result.failures:
             note(f"FAILED: {sentence}")
         if result.failures:
@@ -81,48 +87,38 @@ class AnalysisCommand(click.Command):
             formatter.write_dl(rows)
 
 
-def _tables(
-    analysis: Analysis, paths: Sequence[Path], nsys: str | None, selection: Selection
-) -> tuple[dict[str, Tables], Callable[[str], str] | None]:
-    """The tables of each trace, by its name.
-
-    Returns:
-        The tables; and for filtered traces a function that explains why a trace has no operation left, else None.
-    """
-    from ttinsys.attribution.availability import available
-    from ttinsys.attribution.select import apply_selection
-    from ttinsys.tables.registry import distinct_names, tables_of
+def _opened(analysis: Analysis, paths: Sequence[Path], nsys: str | None) -> dict[str, Trace]:
+    """The traces by their names, unfiltered."""
+    from ttinsys.tables.registry import distinct_names
 
     paths = captures(paths)
     if len(paths) < analysis.least:
         raise click.UsageError(analysis.too_few)
     opened = [trace for _, trace in each(paths, nsys)]
-    names = distinct_names([str(trace.path) for trace in opened])
-    tables: dict[str, Tables] = {
-        name: tables_of(apply_selection(trace, selection)) for name, trace in zip(names, opened, strict=True)
-    }
-    if not selection:
-        return tables, None
-    whole = dict(zip(names, opened, strict=True))
-    return tables, lambda name: f"{name}: {available(whole[name], selection)}"
+    return dict(zip(distinct_names([str(trace.path) for trace in opened]), opened, strict=True))
 
 
 def _run(
-    analysis: Analysis, tables: Mapping[str, Tables], options: Mapping[str, Any], why_empty: Callable[[str], str] | None
+    analysis: Analysis, traces: Mapping[str, Trace], selection: Selection, options: Mapping[str, Any]
 ) -> AnalysisResult:
+    from ttinsys.attribution.availability import available
+    from ttinsys.attribution.select import apply_selection
     from ttinsys.runner.run import run_analysis
+    from ttinsys.tables.registry import tables_of
 
+    def why_empty(name: str) -> str:
+        return f"{name}: {available(traces[name], selection)}"
+
+    tables = {name: tables_of(apply_selection(trace, selection)) for name, trace in traces.items()}
+    explain = why_empty if selection else None
     try:
-        return run_analysis(analysis, tables, options, collect=collected, why_empty=why_empty)
+        return run_analysis(analysis, tables, options, collect=collected, why_empty=explain)
     except (TooFewTraces, OptionError) as error:
         raise click.UsageError(str(error)) from error
 
 
-def _print(
-    result: AnalysisResult, destination: Destination, plot: Destination | None, why_empty: Callable[[str], str] | None
-) -> None:
-    """Write the table and the figure; note the share attributed and all remarks."""
-    from ttinsys.attribution.coverage import coverage_sentence
+def _print(result: AnalysisResult, destination: Destination, plot: Destination | None) -> None:
+    """Write the table and the figure."""
     from ttinsys.render import emit
 
     analysis, frame = result.analysis, result.frame
@@ -131,14 +127,9 @@ def _print(
     if plot is not None:
         from ttinsys.figures import draw_figure, save_figure
 
-        save_figure(draw_figure(analysis.name, frame), plot)
+        save_figure(draw_figure(analysis.name, frame, analysis.returns), plot)
     shown = frame.drop("trace", strict=False) if hide_trace else frame
     emit(shown, destination, table=analysis.returns, tree=analysis.tree, traces=[*result.coverage])
-    for name, counts in result.coverage.items():
-        filtered_away = why_empty is not None and counts.is_empty()
-        note(why_empty(name) if filtered_away and why_empty else f"{name}: {coverage_sentence(counts)}")
-    for sentence in result.remarks:
-        note(sentence)
 
 
 def _analysis_options(settings: Mapping[str, Setting]) -> Callable[[Command], Command]:

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ttinsys.commands.options import collected, each, note, output_options, selection_options, trace_arguments
+from ttinsys.commands.options import (
+    collected,
+    coverage_line,
+    each,
+    note,
+    output_options,
+    selection_options,
+    trace_arguments,
+)
 
 if TYPE_CHECKING:
     from ttinsys.attribution.select import Selection
@@ -27,15 +35,15 @@ def command(traces: tuple[Path, ...], nsys: str | None, selection: Selection, de
     import polars as pl
 
     from ttinsys.attribution.attribute import OPS, attribute
-    from ttinsys.attribution.coverage import coverage, coverage_sentence
+    from ttinsys.attribution.coverage import coverage
     from ttinsys.attribution.select import apply_selection
     from ttinsys.render import emit
     from ttinsys.tables.registry import distinct_names
 
     # A sweep's folder stands for its captures, so there may be more traces than arguments.
-    opened = [(str(path), attribute(apply_selection(trace, selection)).cache()) for path, trace in each(traces, nsys)]
-    names = distinct_names([name for name, _ in opened])
-    frames = [frame for _, frame in opened]
+    opened = [trace for _, trace in each(traces, nsys)]
+    names = distinct_names([str(trace.path) for trace in opened])
+    frames = [attribute(apply_selection(trace, selection)).cache() for trace in opened]
     rows = frames
     if len(frames) > 1:
         rows = [frame.select(pl.lit(name).alias("trace"), pl.all()) for name, frame in zip(names, frames, strict=True)]
@@ -44,9 +52,9 @@ def command(traces: tuple[Path, ...], nsys: str | None, selection: Selection, de
     shown = (
         ops.select(name for name in ("trace", *_FOR_PEOPLE) if name in ops.columns) if destination.for_people else ops
     )
-    emit(shown, destination, table=OPS)
-    for name, covered in zip(names, coverages, strict=True):
-        note(f"{name}: {coverage_sentence(covered, filtered=bool(selection))}")
+    emit(shown, destination, table=OPS, traces=names)
+    for name, covered, trace in zip(names, coverages, opened, strict=True):
+        note(coverage_line(name, covered, trace, selection))
 
 
 _FOR_PEOPLE = ("kind", "operator", "role", "start_ns", "duration_ns", "queue_ns", "stream", "attributed_by", "path")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ttinsys.commands.analyses import AnalysisCommand
-from ttinsys.commands.options import each, note, output_options, plot_option, selection_options
+from ttinsys.commands.options import note, one_trace, output_options, plot_option, selection_options
 from ttinsys.measures.counters import CACHE
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ def command(
     kernels = load(profile, ncu)
     tables = None
     if trace is not None:
-        ((_, opened),) = each((trace,), nsys)
-        tables = tables_of(apply_selection(opened, selection))
+        tables = tables_of(apply_selection(one_trace(trace, nsys), selection))
     result = counters(kernels, tables, match=match)
     if plot is not None:
         from ttinsys.figures import draw_figure, save_figure

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ttinsys.commands.options import each, file_options, note, progress, selection_options, trace_arguments
+from ttinsys.commands.options import (
+    coverage_line,
+    each,
+    file_options,
+    note,
+    progress,
+    selection_options,
+    trace_arguments,
+)
 from ttinsys.exports import EXPORTS
 
 if TYPE_CHECKING:
@@ -41,9 +49,9 @@ def command(
 ) -> None:
     """Run `ttinsys export`."""
     from parsers import TraceError
-    from ttinsys.attribution.coverage import coverage, coverage_sentence
+    from ttinsys.attribution.coverage import coverage
     from ttinsys.attribution.select import apply_selection
-    from ttinsys.exports import backwards, captured, nothing_to_export
+    from ttinsys.exports import backwards, captured
     from ttinsys.render import write_to
     from ttinsys.tables.registry import distinct_names
 
@@ -53,17 +61,21 @@ def command(
         writer = partial(writer, flows=flows, cut=bool(selection))
     elif flows:
         raise click.UsageError(f"--flows: {to} has no arrows: give --to perfetto")
-    opened = [(path, apply_selection(trace, selection)) for path, trace in each(traces, nsys)]
-    names = distinct_names([str(path) for path, _ in opened])
+    opened = [trace for _, trace in each(traces, nsys)]
+    names = distinct_names([str(trace.path) for trace in opened])
     with progress(f"exporting to {to}"):
-        captures = [captured(name, trace, module.COLUMNS) for name, (_, trace) in zip(names, opened, strict=True)]
+        captures = [
+            captured(name, apply_selection(trace, selection), module.COLUMNS)
+            for name, trace in zip(names, opened, strict=True)
+        ]
+        counts = [coverage(capture.ops.lazy()).collect() for capture in captures]
+        lines = [coverage_line(*each_one, selection) for each_one in zip(names, counts, opened, strict=True)]
         # One rank of several may be idle: its threads still belong on the timeline.
         if all(capture.ops.is_empty() for capture in captures):
-            raise TraceError(nothing_to_export(names[0], filtered=bool(selection)))
+            raise TraceError(lines[0])
         write_to(destination, writer(captures))
-    for capture in captures:
-        counts = coverage(capture.ops.lazy()).collect()
-        note(f"{capture.name}: {coverage_sentence(counts, filtered=bool(selection))}")
+    for capture, line in zip(captures, lines, strict=True):
+        note(line)
         negative, negative_ns = backwards(capture)
         if negative:
             exported = f"exported with 0 ns, not {negative_ns} ns"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ttinsys.commands.analyses import AnalysisCommand
-from ttinsys.commands.options import each, note, output_options, plot_option
+from ttinsys.commands.options import note, one_trace, output_options, plot_option
 from ttinsys.measures.analytical import MODEL_COSTS
 
 if TYPE_CHECKING:
@@ -105,8 +105,7 @@ command.table = MODEL_COSTS
 def _tables(trace: Path, nsys: str | None) -> Mapping[str, pl.LazyFrame]:
     from ttinsys.tables.registry import tables_of
 
-    ((_, opened),) = each((trace,), nsys)
-    return tables_of(opened)
+    return tables_of(one_trace(trace, nsys))
 
 
 def _sizes_of_run(tables: Mapping[str, pl.LazyFrame], name: str, trace: str) -> dict[str, Any]:

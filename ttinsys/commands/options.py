@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from parsers import Trace
+    from ttinsys.attribution.select import Selection
 
 Command = Callable[..., Any]
 
@@ -109,6 +110,7 @@ def output_options(command: Command, formats: Sequence[str] = FORMATS) -> Comman
     return _decorated(
         wrapped,
         click.option(
+            "-f",
             "--format",
             type=click.Choice(formats),
             help="Write this format; by default that of the suffix of -o, else the first.",
@@ -208,6 +210,19 @@ def each(paths: Sequence[Path], nsys: str | None, *, announce: bool = True) -> I
         yield path, trace
 
 
+def one_trace(path: Path, nsys: str | None) -> Trace:
+    """Open the trace of an option that takes one.
+
+    Raises:
+        click.UsageError: `path` is a folder of several.
+    """
+    named = captures([path])
+    if len(named) > 1:
+        raise click.UsageError(f"{path} holds {len(named)} traces: give one of them, such as {named[0]}")
+    ((_, trace),) = each(named, nsys)
+    return trace
+
+
 def captures(paths: Sequence[Path]) -> list[Path]:
     """The traces that arguments name: a folder stands for the traces in it, that of a sweep for its captures."""
     from parsers.folder import traces_in
@@ -224,6 +239,22 @@ def collected(plans: Sequence[pl.LazyFrame]) -> list[pl.DataFrame]:
 
     with progress("attributing"):
         return pl.collect_all(plans)
+
+
+def coverage_line(name: str, covered: pl.DataFrame, whole: Trace, selection: Selection) -> str:
+    """How much of a trace's GPU work is attributed; where filters leave no operation, what the trace has.
+
+    Args:
+        name: The trace.
+        covered: What `ttinsys.attribution.coverage.coverage` returns, collected.
+        whole: The trace before it was filtered.
+        selection: The filters.
+    """
+    from ttinsys.attribution.availability import available
+    from ttinsys.attribution.coverage import coverage_sentence
+
+    filtered_away = selection and covered.is_empty()
+    return f"{name}: {available(whole, selection) if filtered_away else coverage_sentence(covered)}"
 
 
 @contextmanager

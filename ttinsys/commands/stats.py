@@ -42,15 +42,19 @@ def command(
     from ttinsys.render import emit_text
     from ttinsys.render.nsys import NSYS_TEXTS
     from ttinsys.stats import stats_report
+    from ttinsys.tables.registry import distinct_names
 
     report = stats_report(name)
+    # A folder stands for the traces in it, so there may be more than arguments.
+    opened = [trace for _, trace in each(traces, nsys)]
+    labels = distinct_names([str(trace.path) for trace in opened])
     frames = []
-    for path, trace in each(traces, nsys):
+    for label, trace in zip(labels, opened, strict=True):
         missing = report.missing(trace)
         frame = None if missing else report.build(apply_selection(trace, selection))
         if frame is None or frame.is_empty():
-            note(f"{path}: {name} has nothing to say: {missing or 'no row is left after the filters'}")
+            note(f"{label}: {name} has nothing to say: {missing or 'no row is left after the filters'}")
             continue
-        frames.append(frame if len(traces) == 1 else frame.select(pl.lit(str(path)).alias("trace"), pl.all()))
+        frames.append(frame if len(opened) == 1 else frame.select(pl.lit(label).alias("trace"), pl.all()))
     if frames:
         emit_text(NSYS_TEXTS[destination.format](report, pl.concat(frames)), destination)

@@ -140,15 +140,3 @@ def backwards(capture: Capture) -> tuple[int, int]:
     """Number of operations that end before they start, and the sum of their durations in ns."""
     negative = capture.ops["duration_ns"].filter(capture.ops["duration_ns"] < 0)
     return negative.len(), int(negative.sum())
-
-
-def nothing_to_export(name: str, *, filtered: bool) -> str:
-    """The error for a trace without GPU operations, in one line.
-
-    Args:
-        name: the trace.
-        filtered: whether filters may have removed its operations.
-    """
-    if filtered:
-        return f"{name} has no GPU operation that the filters keep: widen or drop a filter"
-    return f"{name} has no GPU operation: profile on a machine with a GPU with --trace=cuda,nvtx"

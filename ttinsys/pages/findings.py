@@ -182,7 +182,7 @@ def _compared(rows: pl.DataFrame) -> Iterator[str]:
             f"{speedups['busy']:.2f} times by the time in which the GPU is busy."
         )
     roles = rows.filter(pl.col("level") == "role", pl.col("gain").abs() > _WORTH_TELLING).sort("gain", descending=True)
-    parts = [f"{part} {gain:+.1%}" for part, gain in roles.select("part", "gain").head(4).iter_rows()]
+    parts = [f"{part} {gain:+z.1%}" for part, gain in roles.select("part", "gain").head(4).iter_rows()]
     if parts:
         yield f"GPU time saved by role, as a share of all GPU time of {baseline}: {_listed(parts)}."
 
@@ -199,7 +199,7 @@ def _counted(count: int, noun: str) -> str:
 
 
 def _ms(ns: float) -> str:
-    return f"{ns / 1e6:,.3f} ms"
+    return f"{ns / 1e6:z,.3f} ms"
 
 
 def _listed(parts: list[str]) -> str:

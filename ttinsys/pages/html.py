@@ -113,7 +113,8 @@ _NARROWEST = 0.0004
 
 def _data(value: Any, id: str) -> str:
     """JSON in an element of the page. Without a `<`, no name in it can close the element."""
-    return f'<script type="application/json" id="{id}">{json.dumps(value).replace("<", chr(92) + "u003c")}</script>'
+    text = json.dumps(value, allow_nan=False).replace("<", chr(92) + "u003c")
+    return f'<script type="application/json" id="{id}">{text}</script>'
 
 
 def document(title: str, body: str) -> str:

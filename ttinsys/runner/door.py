@@ -63,7 +63,8 @@ def annotation_of(setting: Setting) -> Any:
 
 def docstring_of(analysis: Analysis) -> str:
     """The docstring: what the analysis answers, its options, and its columns with their units."""
-    first, _, rest = analysis.documentation.partition("\n")
+    # A backspace keeps click from wrapping the block that it begins.
+    first, _, rest = analysis.documentation.replace("\b\n", "").partition("\n")
     # Examples in the docstring of a module show the command line.
     prose = "\n\n".join(block for block in rest.strip().split("\n\n") if not block.startswith("ttinsys "))
     compared = "; the first is the baseline" if analysis.least > 1 else ""
