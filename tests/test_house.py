@@ -51,6 +51,16 @@ def test_files_stay_near_300_lines() -> None:
     assert {name: lines for name, lines in long.items() if lines > 320} == {}
 
 
+def test_no_function_is_longer_than_60_lines() -> None:
+    functions = {
+        f"{path.relative_to(ROOT)}:{node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {name: lines for name, lines in functions.items() if lines > 60} == {}
+
+
 def test_every_dependency_is_imported_somewhere() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     code = "\n".join(path.read_text() for path in SOURCES)

@@ -8,6 +8,7 @@ import secrets
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
@@ -54,8 +55,6 @@ class Destination:
     def check(self) -> None:
         """Raise `OutputError` now for what would fail after the work is done."""
         if self.format == "xlsx":
-            from ttinsys.render.sheet import check_sheets
-
             check_sheets()
         if self.path is None:
             if sys.stdout is None:
@@ -80,6 +79,12 @@ class Destination:
             raise OutputError(f"{path.parent} is not a directory: make it first")
         if not os.access(path.parent, os.W_OK | os.X_OK):
             raise OutputError(f"{path.parent} may not be written to: give another folder")
+
+
+def check_sheets() -> None:
+    """Raise `OutputError` where no sheet can be written."""
+    if find_spec("xlsxwriter") is None:
+        raise OutputError("xlsx needs the package xlsxwriter: pip install 'ttinsys[xlsx]'")
 
 
 def emit_text(text: str, destination: Destination) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from typing import IO
 
 import polars as pl
 
-from ttinsys.render.output import OutputError, printable
+from ttinsys.render.output import OutputError, check_sheets, printable
 
 MOST_ROWS = 1_048_575
 """Rows of a sheet, without its heading."""
@@ -16,12 +15,6 @@ _MOST_CHARACTERS = 32_767
 """Characters of a cell."""
 _EXACT = 2**53
 """Up to here, the floating-point numbers of a sheet hold every integer."""
-
-
-def check_sheets() -> None:
-    """Raise `OutputError` where no sheet can be written."""
-    if find_spec("xlsxwriter") is None:
-        raise OutputError("xlsx needs the package xlsxwriter: pip install 'ttinsys[xlsx]'")
 
 
 def write_sheet(frame: pl.DataFrame, file: IO[bytes]) -> None:
