@@ -93,12 +93,12 @@ def planned(name: str, *traces: Trace, **options: Any) -> pl.DataFrame:
     return find(name).plan({str(number): tables_of(trace) for number, trace in enumerate(traces)}, **options).collect()
 
 
-NSYS_DID_NOT_START = "Local Endpoint is not available"
-"""What nsys prints where, under load, it ends before it starts the program: it leaves neither report nor export."""
+NSYS_FAULTS = ("Local Endpoint is not available", "Multiple different definitions of the same VmTidToPidInfo")
+"""What nsys prints where, under load, it does not start the program, or cannot read its own records of processes."""
 
 
 def run_under_nsys(command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
-    """Run a command that profiles with nsys, and run it once more if nsys itself did not start.
+    """Run a command that profiles with nsys, and run it once more if nsys itself failed, which leaves no export.
 
     Nothing else is tried again: neither a program that fails under nsys, nor a capture that lacks what it should hold.
 
@@ -108,7 +108,7 @@ def run_under_nsys(command: Sequence[str | Path]) -> subprocess.CompletedProcess
     for _ in range(2):
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        if NSYS_DID_NOT_START not in done.stdout + done.stderr:
+        if not any(fault in done.stdout + done.stderr for fault in NSYS_FAULTS):
             break
     return done
 

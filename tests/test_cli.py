@@ -63,7 +63,7 @@ def test_help_has_an_indented_example_that_the_command_accepts(name: str) -> Non
     done = run(name, "--help")
     assert (done.exit_code, done.stderr) == (0, "")
     examples = [line for line in done.stdout.splitlines() if line.strip().startswith("ttinsys ")]
-    assert len(examples) >= 2
+    assert examples
     for line in examples:
         assert line.startswith(f"      ttinsys {name} ")
         assert len(line) <= 80

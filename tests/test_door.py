@@ -18,6 +18,7 @@ import ttinsys
 from tests.build import TraceBuilder
 from ttinsys.cli import main
 from ttinsys.measures.options import OptionError
+from ttinsys.measures.series import NotASweep
 from ttinsys.render import OutputError
 from ttinsys.runner.registry import TooFewTraces, UnknownAnalysis, analysis_names, find
 from ttinsys.tables.needs import Lacking
@@ -52,9 +53,12 @@ def test_choices_of_an_option_are_a_literal() -> None:
     assert by.default == "component"
 
 
-@pytest.mark.parametrize("name", [name for name in analysis_names() if find(name).least == 1 and name != "scaling"])
+@pytest.mark.parametrize("name", [name for name in analysis_names() if find(name).least == 1])
 def test_python_and_the_command_line_give_the_same_table(name: str, trace: ttinsys.Trace) -> None:
-    frame = getattr(ttinsys, name)(trace)
+    try:
+        frame = getattr(ttinsys, name)(trace)
+    except NotASweep:
+        return  # it compares several sizes
     done = CliRunner().invoke(main, [name, str(SIMULATED), "--format", "parquet"])
     assert done.exit_code == 0, done.output
     assert pl.read_parquet(io.BytesIO(done.stdout_bytes)).equals(frame)

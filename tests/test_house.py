@@ -61,12 +61,18 @@ def test_no_function_is_longer_than_60_lines() -> None:
     assert {name: lines for name, lines in functions.items() if lines > 60} == {}
 
 
+def imported_packages() -> set[str]:
+    """Top-level packages that our modules import, wherever in them."""
+    nodes = [node for path in SOURCES for node in ast.walk(ast.parse(path.read_text()))]
+    modules = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    modules += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {module.partition(".")[0] for module in modules}
+
+
 def test_every_dependency_is_imported_somewhere() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    code = "\n".join(path.read_text() for path in SOURCES)
-    for requirement in project["dependencies"]:
-        name = re.split(r"[><=\[]", requirement)[0].replace("-", "_").removesuffix("_python")
-        assert re.search(rf"^\s*(import|from) {name}\b", code, re.MULTILINE), name
+    names = {re.split(r"[><=\[]", requirement)[0] for requirement in project["dependencies"]}
+    assert {name.replace("-", "_").removesuffix("_python") for name in names} <= imported_packages()
 
 
 def test_first_screen_of_the_readme_has_the_two_commands_and_ci_runs_the_second() -> None:
@@ -74,7 +80,7 @@ def test_first_screen_of_the_readme_has_the_two_commands_and_ci_runs_the_second(
     assert "ttinsys report sample_traces/" in first_screen
     commands = re.findall(r"^pip install .*-c constraints\.txt && (python -m pytest.*)$", first_screen, re.MULTILINE)
     assert len(commands) == 1
-    assert commands[0] in (ROOT / ".ci" / "run").read_text()
+    assert any(line.endswith(commands[0]) for line in (ROOT / ".ci" / "run").read_text().splitlines())
 
 
 def public_names() -> dict[str, set[str]]:
