@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 import parsers
-from tests.shared import each_capture, needs_nsys
+from tests.shared import ROOT, each_capture, needs_nsys
 from tests.tiny_captures import captured_group, each_group
 from ttinsys import figures
 from ttinsys.figures.style import NothingToDraw
@@ -77,6 +80,33 @@ def test_analysis_of_a_real_capture_is_the_same_to_the_bit_at_every_run(capture:
         return
     assert frames[0].equals(frames[1])
     assert frames[0].equals(frames[2])
+
+
+_ALL_TABLES = """if True:
+    import sys, ttinsys
+    from ttinsys.runner.registry import analysis_names, find
+    trace = ttinsys.load(sys.argv[1])
+    for name in analysis_names():
+        if name != "scaling":  # it takes a sweep
+            print(name, getattr(ttinsys, name)(*[trace] * find(name).least).write_json())
+"""
+
+
+@pytest.mark.slow(5)
+def test_analyses_are_the_same_to_the_bit_with_any_number_of_threads() -> None:
+    # Polars adds up floats per thread, and divides some columns through an inverse.
+    one, three = (
+        subprocess.run(
+            [sys.executable, "-c", _ALL_TABLES, ROOT / "sample_traces" / "simulated-stable-diffusion-h200_pqtdir"],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "POLARS_MAX_THREADS": str(threads)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in (1, 3)
+    )
+    assert one == three
+    assert one.count("\n") == len(analysis_names()) - 1
 
 
 @pytest.mark.slow(2)

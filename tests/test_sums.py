@@ -1,13 +1,15 @@
-"""Percentiles, against brute force."""
+"""Percentiles and sums, against brute force."""
 
 from __future__ import annotations
+
+import math
 
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttinsys.measures.sums import percentile_95
+from ttinsys.measures.sums import exact_sum, percentile_95
 
 
 def percentile(values: list[int | None]) -> int | None:
@@ -42,3 +44,13 @@ def test_percentile_of_each_group_is_its_own() -> None:
     frame = pl.DataFrame({"group": ["a"] * 20 + ["b", "b", "c"], "x": [*range(1, 21), 7, None, None]})
     grouped = frame.group_by("group", maintain_order=True).agg(percentile_95("x"))
     assert grouped.rows() == [("a", 19), ("b", 7), ("c", None)]
+
+
+@given(st.lists(st.floats(1e-12, 1e6), min_size=1, max_size=50))
+def test_exact_sum_is_that_of_math_fsum_whatever_the_order(seconds: list[float]) -> None:
+    sums = [
+        pl.DataFrame({"seconds": each}).select(exact_sum(pl.col("seconds"))).item()
+        for each in (seconds, seconds[::-1], sorted(seconds))
+    ]
+    assert sums == [sums[0]] * 3
+    assert math.isclose(sums[0], math.fsum(seconds), rel_tol=1e-12)

@@ -15,7 +15,7 @@ from ttinsys.attribution.labels import ITEM_BYTES
 from ttinsys.measures.ceilings import ceilings, peak_of_type
 from ttinsys.measures.dimensions import PIPELINE, role
 from ttinsys.measures.options import Option, positive
-from ttinsys.measures.sums import known_sum, ratio
+from ttinsys.measures.sums import exact_sum, known_sum, ratio
 from ttinsys.published.sheets import GPUS
 from ttinsys.runner.registry import analysis
 from ttinsys.tables.calls import executed
@@ -119,8 +119,7 @@ def roofline(
         _placed(launched, calls, by)
         .join(ceiling, on="device", how="left", maintain_order="left")
         .with_columns(*_least_seconds(float32))
-        # Sums of floats depend on their order: kept, they do not differ in their last digits from run to run.
-        .group_by("device", *keys, maintain_order=True)
+        .group_by("device", *keys)
         .agg(*_sums())
         .with_columns(*_rates())
         .with_columns(
@@ -133,8 +132,8 @@ def roofline(
 
 def _least_seconds(float32: str) -> list[pl.Expr]:
     """The seconds that each call takes at least, by its arithmetic and by its memory traffic."""
-    computing = executed("flops") / peak_of_type(float32)
-    moving = executed("bytes") / pl.col("bandwidth_bytes_per_s")
+    computing = ratio(executed("flops"), peak_of_type(float32))
+    moving = ratio(executed("bytes"), "bandwidth_bytes_per_s")
     costed = pl.col("flops").is_not_null() | pl.col("bytes").is_not_null()
     return [
         # A call without FLOPs needs no peak: an activation takes at least the time to move its bytes.
@@ -215,7 +214,7 @@ def _with_weights(name: str) -> pl.Expr:
 def _of_costed(seconds: pl.Expr) -> pl.Expr:
     """Sum of seconds over the calls that have a cost; null where those of one call are unknown."""
     known = seconds.filter("_costed")
-    return pl.when((known.len() > 0) & (known.null_count() == 0)).then(known.sum())
+    return pl.when((known.len() > 0) & (known.null_count() == 0)).then(exact_sum(known))
 
 
 def _longer(one: str, other: str) -> pl.Expr:
