@@ -34,8 +34,8 @@ def slow(*values: object, seconds: float = 1) -> pytest.ParameterSet:
     return pytest.param(*values, marks=pytest.mark.slow(seconds))
 
 
-QUICK_CAPTURES = ("sd-controlnet-tensorrt-no-gpu-2023.4.", "torch-cudagraph-2024.6.")
-"""Captures of the fast tier, the least costly without and with operations of a GPU."""
+QUICK_CAPTURE = "torch-cudagraph-2024.6."
+"""The capture of the fast tier: the least costly one that has operations of a GPU."""
 
 
 def of_capture(path: Path, name: str | None = None) -> pytest.ParameterSet:
@@ -45,7 +45,7 @@ def of_capture(path: Path, name: str | None = None) -> pytest.ParameterSet:
         path: The file.
         name: What the test is called with it; by default the file's name.
     """
-    marks = () if path.name.startswith(QUICK_CAPTURES) else (pytest.mark.slow(1),)
+    marks = () if path.name.startswith(QUICK_CAPTURE) else (pytest.mark.slow(1),)
     return pytest.param(path, id=name or path.name, marks=marks)
 
 
@@ -54,8 +54,8 @@ each_capture = pytest.mark.parametrize(
 )
 """Run a test once per real capture, as its argument `capture`."""
 
-QUICK_MODELS = ("llama2-7b", "phenaki", "pixart")
-"""Models of the fast tier, the least costly of language, of video and of pictures."""
+QUICK_MODELS = ("llama2-7b", "phenaki")
+"""Models of the fast tier: the least costly ones of language and of video."""
 
 FEW_EXAMPLES = "few examples"
 """Hypothesis profile of the fast tier: see `tests/conftest.py`."""

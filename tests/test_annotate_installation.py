@@ -90,6 +90,7 @@ def test_annotate_says_which_distribution_replaced_our_file(site: Path) -> None:
         )
 
 
+@pytest.mark.slow(1)
 def test_analysis_goes_on_and_annotate_says_why_where_the_other_distribution_was_uninstalled(site: Path) -> None:
     uninstall_foreign(site)
     assert_analysis_goes_on(site)

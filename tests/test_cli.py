@@ -466,6 +466,7 @@ def by_nsys(report: str, format: str, path: Path) -> str:
 @needs_nsys
 @pytest.mark.nsys
 @pytest.mark.parametrize("report", REPORT_NAMES)
+@pytest.mark.slow(1)
 def test_tables_are_those_of_nsys_to_the_letter(trace: Path, report: str) -> None:
     # nsys has its own order of rows that it does not say.
     ours, theirs = run("stats", "-r", report, trace).stdout, by_nsys(report, "table", trace)
@@ -476,6 +477,7 @@ def test_tables_are_those_of_nsys_to_the_letter(trace: Path, report: str) -> Non
 @needs_nsys
 @pytest.mark.nsys
 @pytest.mark.parametrize("report", REPORT_NAMES)
+@pytest.mark.slow(1)
 def test_json_and_csv_are_those_of_nsys(trace: Path, report: str) -> None:
     ours = json.loads(run("stats", "-r", report, trace, "--format", "json").stdout)
     theirs = json.loads(by_nsys(report, "json", trace))
@@ -488,6 +490,7 @@ def test_json_and_csv_are_those_of_nsys(trace: Path, report: str) -> None:
 
 @needs_nsys
 @pytest.mark.nsys
+@pytest.mark.slow(1)
 def test_names_are_cut_where_nsys_cuts_them(tmp_path: Path) -> None:
     t = TraceBuilder()
     for number, name in enumerate(["a" * 300, "b" * 100, "c" * 101, "d" * 99]):

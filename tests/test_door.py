@@ -54,6 +54,7 @@ def test_choices_of_an_option_are_a_literal() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in analysis_names() if find(name).least == 1])
+@pytest.mark.slow(1)
 def test_python_and_the_command_line_give_the_same_table(name: str, trace: ttinsys.Trace) -> None:
     try:
         frame = getattr(ttinsys, name)(trace)
@@ -149,6 +150,7 @@ def test_plot_draws_by_name_and_by_table_and_writes_a_file(trace: ttinsys.Trace,
         ttinsys.plot(ttinsys.breakdown(trace), trace)
 
 
+@pytest.mark.slow(1)
 def test_report_is_written_once_unless_forced(trace: ttinsys.Trace, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     assert ttinsys.report(trace, path=page) == page

@@ -375,6 +375,7 @@ def test_stacks_of_real_captures_add_up_to_all_gpu_time(capture: Path) -> None:
 # The command
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("to", EXPORTS)
 def test_file_and_standard_output_hold_the_same(to: str, tmp_path: Path) -> None:
     path = tmp_path / "o.json"

@@ -90,6 +90,7 @@ def test_analysis_answers_with_a_table_and_a_picture_or_in_one_line(
 
 
 @each_trace
+@pytest.mark.slow(2)
 def test_page_and_exports_are_made_and_small(tmp_path: Path, made: Callable[[], Labelled]) -> None:
     trace = str(made().write(tmp_path / "run.sqlite"))
     page = tmp_path / "page.html"

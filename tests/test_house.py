@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,11 +52,18 @@ def test_files_stay_near_300_lines() -> None:
     assert {name: lines for name, lines in long.items() if lines > 320} == {}
 
 
+@cache
+def nodes() -> list[tuple[Path, ast.AST]]:
+    """Every function and import of every module, wherever it stands, with its file."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Import, ast.ImportFrom)
+    trees = [(path, ast.parse(path.read_text())) for path in SOURCES]
+    return [(path, node) for path, tree in trees for node in ast.walk(tree) if isinstance(node, kinds)]
+
+
 def test_no_function_is_longer_than_60_lines() -> None:
     functions = {
         f"{path.relative_to(ROOT)}:{node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
-        for path in SOURCES
-        for node in ast.walk(ast.parse(path.read_text()))
+        for path, node in nodes()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
     assert {name: lines for name, lines in functions.items() if lines > 60} == {}
@@ -63,9 +71,8 @@ def test_no_function_is_longer_than_60_lines() -> None:
 
 def imported_packages() -> set[str]:
     """Top-level packages that our modules import, wherever in them."""
-    nodes = [node for path in SOURCES for node in ast.walk(ast.parse(path.read_text()))]
-    modules = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-    modules += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    modules = [alias.name for _, node in nodes() if isinstance(node, ast.Import) for alias in node.names]
+    modules += [node.module or "" for _, node in nodes() if isinstance(node, ast.ImportFrom)]
     return {module.partition(".")[0] for module in modules}
 
 

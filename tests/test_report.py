@@ -184,6 +184,7 @@ def test_long_kernel_name_keeps_both_its_ends_in_a_sentence(tmp_path: Path) -> N
     assert sentence == f"The slowest kernel is {name}: 0.000 ms in 1 execution, 100.00% of the GPU time."
 
 
+@pytest.mark.slow(1)
 def test_several_traces_are_set_side_by_side(tmp_path: Path) -> None:
     eager, fused = Labelled(), Labelled()
     for t, ns in ((eager, 300), (fused, 100)):

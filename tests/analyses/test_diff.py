@@ -13,7 +13,7 @@ import parsers
 import ttinsys
 from tests.build import TraceBuilder
 from tests.labelled import Labelled
-from tests.shared import each_capture, planned
+from tests.shared import each_capture, planned, slow
 from ttinsys.analyses.diff import CHANGES, judge
 from ttinsys.cli import main
 from ttinsys.comparison.alignment import KEYS
@@ -204,6 +204,7 @@ def test_component_called_more_often_is_not_the_same_work(tmp_path: Path) -> Non
     assert whole(difference(tmp_path, unet(), other))["unfair"] == "vae called twice (baseline: once)"
 
 
+@pytest.mark.slow(1)
 def test_other_request_is_not_the_same_work_and_other_attention_is(tmp_path: Path) -> None:
     def asked(**request: object) -> dict[str, object]:
         return {"model": "stable-diffusion", "attention": "eager", "request": {"height": 512, **request}}
@@ -228,6 +229,7 @@ def test_blocks_without_their_inner_modules_are_the_same_work(tmp_path: Path) ->
     assert dict(frame.select("key", "change").iter_rows())["denoiser"] == "faster"
 
 
+@pytest.mark.slow(1)
 def test_ranges_of_no_annotation_are_aligned_by_their_stack(tmp_path: Path) -> None:
     def plain(scale: int, times: int) -> TraceBuilder:
         t = TraceBuilder()
@@ -251,7 +253,7 @@ def test_ranges_of_no_annotation_are_aligned_by_their_stack(tmp_path: Path) -> N
     assert whole(difference(tmp_path, unet(), plain(20, 2)))["unfair"] == "not annotated (baseline: annotated)"
 
 
-@pytest.mark.parametrize("annotated", [True, False])
+@pytest.mark.parametrize("annotated", [True, slow(False)])
 def test_trace_whose_last_kernels_were_lost_does_not_win(tmp_path: Path, annotated: bool) -> None:
     def run(kernels: int) -> Labelled:
         t = Labelled()
@@ -278,6 +280,7 @@ def test_a_trace_does_not_differ_from_itself(tmp_path: Path) -> None:
     assert set(frame["speedup"]) == {1.0}
 
 
+@pytest.mark.slow(1)
 def test_swapping_the_traces_negates_the_difference(tmp_path: Path) -> None:
     key = ["by", "key"]
     one = difference(tmp_path, unet(), after(), by=tuple(KEYS))

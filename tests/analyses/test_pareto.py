@@ -135,6 +135,7 @@ def test_order_of_the_traces_moves_no_one_to_the_front(tmp_path: Path) -> None:
     assert any(fronts[0].values())
 
 
+@pytest.mark.slow(1)
 def test_scaling_all_times_scales_the_cost_and_leaves_the_front(tmp_path: Path) -> None:
     names = ("muse", "imagen", "stable-diffusion")
     frames = [

@@ -11,7 +11,7 @@ import pytest
 import parsers
 from annotate.labels import DTYPES
 from tests.labelled import Labelled
-from tests.shared import each_capture, planned
+from tests.shared import each_capture, planned, slow
 from ttinsys.analyses.roofline import ROOFLINE_KEYS
 from ttinsys.figures import draw_figure
 from ttinsys.figures.style import NothingToDraw
@@ -172,7 +172,7 @@ def test_twice_the_time_is_half_of_every_rate(tmp_path: Path) -> None:
         ]
 
 
-@pytest.mark.parametrize("by", ROOFLINE_KEYS)
+@pytest.mark.parametrize("by", [by if by == "layer" else slow(by) for by in ROOFLINE_KEYS])
 def test_points_have_a_roof_and_a_ridge(tmp_path: Path, by: str) -> None:
     frame = analyse("roofline", layers().load(tmp_path), by=by, **GIVEN)
     drawn = draw_figure("roofline", frame).to_dict()

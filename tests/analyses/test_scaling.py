@@ -14,7 +14,7 @@ import parsers
 import ttinsys
 from parsers import Trace
 from tests.labelled import Labelled
-from tests.shared import each_capture, planned
+from tests.shared import each_capture, planned, slow
 from ttinsys.analyses.scaling import SCALING_BY
 from ttinsys.cli import main
 from ttinsys.figures import draw_figure, specification
@@ -99,7 +99,7 @@ def test_untold_operations_are_null_and_not_0(tmp_path: Path) -> None:
     assert frame.select("flops", "flops_exponent", "predicted_flops").null_count().row(0) == (12, 12, 12)
 
 
-@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("steps", [slow(1), 3])
 def test_number_of_steps_changes_sums_and_nothing_else(tmp_path: Path, steps: int) -> None:
     traces = [point(tmp_path, side, steps=steps if side == 8 else 2) for side in SIDES]
     frame = analyse("scaling", *traces)
@@ -109,6 +109,7 @@ def test_number_of_steps_changes_sums_and_nothing_else(tmp_path: Path, steps: in
     assert frame["residual"].abs().max() == pytest.approx(0)
 
 
+@pytest.mark.slow(1)
 def test_backends_are_series_in_the_order_of_the_traces(tmp_path: Path) -> None:
     traces = [*sweep(tmp_path, attention="sdpa"), *sweep(tmp_path, attention="eager", beyond=1000)]
     frame = analyse("scaling", *traces)
@@ -117,6 +118,7 @@ def test_backends_are_series_in_the_order_of_the_traces(tmp_path: Path) -> None:
     assert found == [pytest.approx(100, abs=1e-3), pytest.approx(1100, abs=1e-3)]
 
 
+@pytest.mark.slow(1)
 def test_point_off_the_curve_is_flagged_and_the_worst_is_named(tmp_path: Path) -> None:
     traces = [point(tmp_path, side, beyond=20_000 if side == 8 else 0) for side in (4, 8, 12, 16, 20)]
     frame = analyse("scaling", *traces)
@@ -189,6 +191,7 @@ def test_frames_are_swept_for_each_size_of_picture_where_so_asked(tmp_path: Path
     assert frame.filter(pl.col("role") == ATTENTION)["law"].unique().to_list() == [1]
 
 
+@pytest.mark.slow(1)
 def test_what_is_no_sweep_is_refused_in_a_line_that_says_what_varies(tmp_path: Path) -> None:
     def refusal(*traces: Trace, **options: Any) -> str:
         with pytest.raises(NotASweep) as raised:

@@ -13,7 +13,7 @@ import ttinsys
 from parsers import TraceError
 from tests.analyses.test_diff import after, unet
 from tests.build import TraceBuilder
-from tests.shared import each_capture, planned
+from tests.shared import each_capture, planned, slow
 from ttinsys.cli import main
 from ttinsys.figures import draw_figure
 from ttinsys.figures.style import NothingToDraw
@@ -56,6 +56,7 @@ def test_overlapping_work_counts_once_in_the_busy_time(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow(1)
 def test_pairs_have_each_their_own_baseline(tmp_path: Path) -> None:
     models: list[dict[str, object]] = [{"model": "one", "request": {"height": 64}}, {"model": "two"}]
     traces = [make(run=run) for run in models for make in (unet, after)]
@@ -73,7 +74,7 @@ def test_pairs_have_each_their_own_baseline(tmp_path: Path) -> None:
         speedup(tmp_path, *traces[:3], pairs=True)
 
 
-@pytest.mark.parametrize("other", [TraceBuilder(), after(vae=None), after(last_closed=False)])
+@pytest.mark.parametrize("other", [TraceBuilder(), slow(after(vae=None)), slow(after(last_closed=False))])
 def test_empty_or_truncated_trace_has_no_speedup(tmp_path: Path, other: TraceBuilder) -> None:
     frame = speedup(tmp_path, unet(), other)
     assert frame["speedup"].null_count() == frame.height
