@@ -47,6 +47,7 @@ def run(name: str, pipeline: Any) -> None:
     model(name).generate(pipeline, model(name).request("tiny"))
 
 
+@pytest.mark.slow(1)
 def test_models_with_the_same_names_are_told_apart_and_each_keeps_its_own() -> None:
     recorder = Recorder()
     first, second = built("stable-diffusion"), built("sdxl")

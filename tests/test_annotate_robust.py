@@ -81,6 +81,7 @@ each_error = pytest.mark.parametrize("raised", [RuntimeError, slow(KeyboardInter
 @each_error
 @pytest.mark.parametrize("calls", [0, slow(1)])
 @pytest.mark.parametrize("place", PLACES)
+@pytest.mark.slow(1)
 def test_exception_leaves_nothing_open(
     place: str, calls: int, raised: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:

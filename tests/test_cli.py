@@ -219,6 +219,7 @@ READ: dict[str, Callable[[io.BytesIO], pl.DataFrame]] = {
 
 
 @pytest.mark.parametrize("name", ["attribute", *ANALYSES])
+@pytest.mark.slow(1)
 def test_machine_formats_hold_the_same_rows(name: str, trace: Path, tmp_path: Path) -> None:
     for format in READ:
         to_file = run(name, trace, "-o", tmp_path / f"o.{format}")

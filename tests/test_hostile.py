@@ -74,6 +74,7 @@ each_trace = pytest.mark.parametrize(
 
 @each_trace
 @pytest.mark.parametrize("name", analysis_names())
+@pytest.mark.slow(1)
 def test_analysis_answers_with_a_table_and_a_picture_or_in_one_line(
     tmp_path: Path, made: Callable[[], Labelled], name: str
 ) -> None:

@@ -128,6 +128,7 @@ def test_prefill_and_decode_differ_by_more_than_noise(tmp_path: Path) -> None:
         (TraceBuilder(), "no GPU activity"),
     ],
 )
+@pytest.mark.slow(1)
 def test_trace_that_shows_less_work_does_not_win(tmp_path: Path, other: TraceBuilder, reason: str) -> None:
     frame = difference(tmp_path, unet(), other)
     assert whole(frame)["unfair"] == reason
