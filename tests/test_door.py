@@ -166,25 +166,3 @@ def test_import_costs_neither_polars_nor_the_parsers() -> None:
     code = f"import sys, ttinsys; dir(ttinsys); print(sorted({heavy} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
-
-
-PROGRAM = """
-import polars as pl
-import ttinsys
-
-trace = ttinsys.load("run.sqlite")
-frame: pl.DataFrame = ttinsys.breakdown(trace, by=("role", "step"), projections="attention")
-ttinsys.breakdown(trace, by="rol")
-ttinsys.gaps(trace, bye="step")
-ttinsys.brekdown(trace)
-"""
-
-
-@pytest.mark.slow(20)
-def test_type_checker_sees_the_functions_their_options_and_their_choices(tmp_path: Path) -> None:
-    (tmp_path / "program.py").write_text(PROGRAM)
-    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", str(tmp_path / "program.py")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    lines = {int(line.split(":")[1]) for line in done.stdout.splitlines() if ": error: " in line}
-    assert lines == {7, 8, 9}, done.stdout
-    assert 'Literal["role", "operator"' in done.stdout or "Literal['role', 'operator'" in done.stdout

@@ -75,11 +75,10 @@ def test_analysis_of_a_real_capture_has_rows_or_says_what_is_missing(capture: Pa
 def test_analysis_of_a_real_capture_is_the_same_to_the_bit_at_every_run(capture: Path, name: str) -> None:
     trace, analysis = parsers.load(capture), find(name)
     try:
-        frames = [analyse(analysis.name, *traces_for(analysis, trace)) for _ in range(3)]
+        frames = [analyse(analysis.name, *traces_for(analysis, trace)) for _ in range(2)]
     except Lacking:
         return
     assert frames[0].equals(frames[1])
-    assert frames[0].equals(frames[2])
 
 
 _ALL_TABLES = """if True:
