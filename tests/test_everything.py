@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import parsers
-from tests.shared import ROOT, each_capture, needs_nsys
+from tests.shared import CAPTURES, ROOT, each_capture, needs_nsys
 from tests.tiny_captures import captured_group, each_group
 from ttinsys import figures
 from ttinsys.figures.style import NothingToDraw
@@ -69,7 +69,9 @@ def test_analysis_of_a_real_capture_has_rows_or_says_what_is_missing(capture: Pa
     assert not (on_gpu and needed_tables(name) <= {"ops"})
 
 
-@each_capture
+@pytest.mark.parametrize(
+    "capture", [path for path in CAPTURES if path.name.startswith(("torch-cudagraph-", "torch-trimmed-2gpu-"))]
+)
 @pytest.mark.parametrize("name", analysis_names())
 @pytest.mark.slow(1)
 def test_analysis_of_a_real_capture_is_the_same_to_the_bit_at_every_run(capture: Path, name: str) -> None:

@@ -73,6 +73,16 @@ def test_bug_of_ours_is_a_traceback_that_says_so_and_70(monkeypatch: pytest.Monk
     assert "export the report again" not in done.stderr
 
 
+def test_panic_of_polars_is_a_bug_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def panic(_: pl.LazyFrame) -> pl.LazyFrame:
+        raise pl.exceptions.PanicException("index out of bounds")
+
+    monkeypatch.setattr(runner, "coverage", panic)
+    done = run("breakdown", SYNTHETIC)
+    assert done.exit_code == 70
+    assert "This is a bug in ttinsys" in done.stderr.splitlines()[-1]
+
+
 def test_output_that_nobody_reads_any_more_is_no_failed_gate() -> None:
     command = (
         f"{sys.executable} -m ttinsys attribute {SIMULATED} --format csv | head -1 > /dev/null; echo ${{PIPESTATUS[0]}}"

@@ -131,7 +131,9 @@ class Commands(click.Group):
         except click.Abort:
             note("interrupted")
             sys.exit(ExitStatus.INTERRUPTED)
-        except Exception as error:  # a bug: told as one
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # a bug: told as one, where a panic of Polars is no `Exception` too
             traceback.print_exception(error)
             note(f"This is a bug in ttinsys, not a fault of your trace. Please report it with these lines: {ISSUES}")
             sys.exit(ExitStatus.BUG)
