@@ -19,6 +19,7 @@ from ttinsys.commands.options import (
     note,
     output_options,
     plot_option,
+    save_plot,
     selection_options,
     trace_arguments,
 )
@@ -124,10 +125,7 @@ def _print(result: AnalysisResult, destination: Destination, plot: Destination |
     analysis, frame = result.analysis, result.frame
     # In a table for people, a column with one value takes room from the others.
     hide_trace = len(result.coverage) == 1 and destination.for_people
-    if plot is not None:
-        from ttinsys.figures import draw_figure, save_figure
-
-        save_figure(draw_figure(analysis.name, frame, analysis.returns), plot)
+    save_plot(plot, analysis.name, frame, analysis.returns)
     shown = frame.drop("trace", strict=False) if hide_trace else frame
     emit(shown, destination, table=analysis.returns, tree=analysis.tree, traces=[*result.coverage])
 

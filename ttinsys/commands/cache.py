@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ttinsys.commands.analyses import AnalysisCommand
-from ttinsys.commands.options import note, one_trace, output_options, plot_option, selection_options
+from ttinsys.commands.options import note, one_trace, output_options, plot_option, save_plot, selection_options
 from ttinsys.measures.counters import CACHE
 
 if TYPE_CHECKING:
@@ -66,10 +66,7 @@ def command(
     if trace is not None:
         tables = tables_of(apply_selection(one_trace(trace, nsys), selection))
     result = counters(kernels, tables, match=match)
-    if plot is not None:
-        from ttinsys.figures import draw_figure, save_figure
-
-        save_figure(draw_figure("cache", result), plot)
+    save_plot(plot, "cache", result)
     emit(result, destination, table=CACHE)
     matched = result.filter(result["matched_by"].is_in(["nvtx", "order"]))["instances"].sum()
     outcome = f"{matched} of them matched to a layer" if tables is not None else "give --trace to get their roles"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ttinsys.commands.analyses import AnalysisCommand
-from ttinsys.commands.options import note, one_trace, output_options, plot_option
+from ttinsys.commands.options import note, one_trace, output_options, plot_option, save_plot
 from ttinsys.measures.analytical import MODEL_COSTS
 
 if TYPE_CHECKING:
@@ -90,10 +90,7 @@ def command(
     if tables is not None:
         costs, sentence = _compared(costs, tables, spec, chosen, str(trace))
         sentences.append(sentence)
-    if plot is not None:
-        from ttinsys.figures import draw_figure, save_figure
-
-        save_figure(draw_figure("model", costs), plot)
+    save_plot(plot, "model", costs)
     emit(costs, destination, table=MODEL_COSTS)
     for sentence in sentences:
         note(sentence)

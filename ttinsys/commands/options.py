@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from parsers import Trace
+    from parsers.schema import Table
     from ttinsys.attribution.select import Selection
 
 Command = Callable[..., Any]
@@ -267,6 +268,15 @@ def progress(what: str) -> Iterator[Callable[[str], None]]:
 
     with Console(stderr=True).status(what, spinner="line") as status:
         yield status.update
+
+
+def save_plot(plot: Destination | None, name: str, frame: pl.DataFrame, table: Table | None = None) -> None:
+    """Draw a table where `--plot` asks for it; arguments and errors are those of `figures.draw_figure`."""
+    if plot is None:
+        return
+    from ttinsys.figures import draw_figure, save_figure
+
+    save_figure(draw_figure(name, frame, table), plot)
 
 
 def note(text: str) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ttinsys.commands.analyses import AnalysisCommand
-from ttinsys.commands.options import output_options, plot_option
+from ttinsys.commands.options import output_options, plot_option, save_plot
 from ttinsys.published.taxonomy import TAXONOMY
 
 if TYPE_CHECKING:
@@ -34,10 +34,7 @@ def command(models: tuple[str, ...], destination: Destination, plot: Destination
     if (error := unknown_model(models)) is not None:
         raise click.UsageError(error)
     result = taxonomy(models)
-    if plot is not None:
-        from ttinsys.figures import draw_figure, save_figure
-
-        save_figure(draw_figure("taxonomy", result), plot)
+    save_plot(plot, "taxonomy", result)
     emit(result, destination, table=TAXONOMY)
 
 
