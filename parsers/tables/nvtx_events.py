@@ -39,6 +39,13 @@ NVTX_EVENTS = Table(
         "Registered message, as an ID in `strings`; null where it was not registered.",
         aliases=("textId",),
     ),
+    Column("json_text", pl.String, "Structured payload as JSON; null where it is registered.", aliases=("jsonText",)),
+    Column(
+        "json_text_id",
+        pl.Int64,
+        "Structured payload as JSON, as an ID in `strings`; null where it is not registered.",
+        aliases=("jsonTextId",),
+    ),
     Column("payload_int64", pl.Int64, "Payload that is a signed integer; else null.", aliases=("int64Value",)),
     Column("payload_uint64", pl.UInt64, "Payload that is an unsigned integer; else null.", aliases=("uint64Value",)),
     Column("payload_double", pl.Float64, "Payload that is a double; else null.", aliases=("doubleValue",)),
