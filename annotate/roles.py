@@ -14,26 +14,20 @@ from collections.abc import Iterable, Sequence
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-TEMPORAL_CLASSES = frozenset({"TransformerTemporalModel", "AnimateDiffTransformer3D", "TemporalBasicTransformerBlock"})
-TEMPORAL_NAMES = frozenset({"temp_attentions", "motion_modules", "temporal_transformer_blocks", "transformer_in"})
-
-_PROJECTIONS = ("to_q", "q_proj", "q", "query", "to_qkv", "qkv", "Wqkv", "query_key_value")
-_ATTENTION = re.compile(r"Attention|Attn")
-_VIDEO = re.compile(r"3D|Video|Wan|Mochi|LTX|Temporal|Motion|MaskGit")
-_CROSS_NAME = re.compile(r"EncDecAttention|cross_attn|encoder_attn|attn2$")
-_TEXT_NAME = re.compile(r"refiner|context_embedder|pooler|add_embedding")
-
-_BY_NAME = (
-    ("group_norm", re.compile(r"GroupNorm|SpatialNorm")),
-    ("rms_norm", re.compile(r"RMS_?[nN]orm|T5LayerNorm")),
-    ("layer_norm", re.compile(r"[nN]orm")),
-    ("rope", re.compile(r"Rotary|R[oO]PE|Rope")),
-    ("activation", re.compile(r"LU$|Activation|Sigmoid|Tanh|Softmax|Mish|Swish")),
-    ("embedding", re.compile(r"Embed|Timesteps|Quantizer|Positional|Pooling")),
-    ("resample", re.compile(r"Up[sS]ampl|Down[sS]ampl|Resample")),
-    ("elementwise", re.compile(r"Blend|Scale|Gate")),
+from annotate.naming import (
+    ATTENTION_CLASS,
+    COMPONENT_OF_ATTRIBUTE,
+    COMPONENT_OF_CLASS,
+    CROSS_NAME,
+    ROLE_OF_CLASS,
+    TEMPORAL_NAMES,
+    first_match,
 )
-"""Roles told by the name of a class, tried in this order."""
+
+TEMPORAL_CLASSES = frozenset({"TransformerTemporalModel", "AnimateDiffTransformer3D", "TemporalBasicTransformerBlock"})
+_PROJECTIONS = ("to_q", "q_proj", "q", "query", "to_qkv", "qkv", "Wqkv", "query_key_value")
+_VIDEO = re.compile(r"3D|Video|Wan|Mochi|LTX|Temporal|Motion|MaskGit")
+_TEXT_NAME = re.compile(r"refiner|context_embedder|pooler|add_embedding")
 
 _BY_CLASS: tuple[tuple[str, tuple[type[nn.Module], ...]], ...] = (
     ("linear", (nn.Linear,)),
@@ -51,23 +45,14 @@ def component(attribute: str, module: nn.Module) -> str:
         attribute: name under which the pipeline has it; empty for a module that stands alone.
         module: the component.
     """
-    if "text_encoder" in attribute or attribute == "text_model":
-        return "text_encoder"
-    if "image_encoder" in attribute or attribute == "safety_checker":
-        return "image_encoder"
-    if attribute in {"vae", "vqvae", "movq", "vqgan", "decoder_vae"} or attribute.endswith(("_vae", "_vqvae")):
-        return "vae"
-    return _component_of_class(module)
+    return first_match(COMPONENT_OF_ATTRIBUTE, attribute) or _component_of_class(module)
 
 
 def _component_of_class(module: nn.Module) -> str:
     name = type(module).__name__
-    if re.search(r"TextModel|T5Encoder|TextEncoder", name):
-        return "text_encoder"
-    if re.search(r"VisionModel|ImageEncoder", name):
-        return "image_encoder"
-    if re.search(r"Autoencoder|VQModel|VAE", name):
-        return "vae"
+    told = first_match(COMPONENT_OF_CLASS, name)
+    if told is not None:
+        return told
     generates = getattr(module, "can_generate", None)
     return "decoder" if generates is not None and generates() else "denoiser"
 
@@ -76,7 +61,7 @@ def is_attention(module: nn.Module) -> bool:
     """Whether a module is an attention: it projects queries, and is called so."""
     name = type(module).__name__
     projects = any(isinstance(getattr(module, child, None), nn.Module) for child in _PROJECTIONS)
-    return isinstance(module, nn.MultiheadAttention) or (bool(_ATTENTION.search(name)) and projects)
+    return isinstance(module, nn.MultiheadAttention) or (bool(re.search(ATTENTION_CLASS, name)) and projects)
 
 
 def is_opaque(module: nn.Module) -> bool:
@@ -103,7 +88,7 @@ def role(module: nn.Module, path: str, part: str, ancestors: Sequence[nn.Module]
     name = type(module).__name__
     if name.endswith("Block"):
         return "other"
-    return next((found for found, pattern in _BY_NAME if pattern.search(name)), "other")
+    return first_match(ROLE_OF_CLASS, name) or "other"
 
 
 def convolution_role(module: _ConvNd) -> str:
@@ -135,7 +120,7 @@ def attends_elsewhere(module: nn.Module, path: str) -> bool:
     said = getattr(module, "is_cross_attention", None)
     if isinstance(said, bool):
         return said and not joins_text(module, path)
-    return bool(_CROSS_NAME.search(path))
+    return bool(re.search(CROSS_NAME, path))
 
 
 def reads_text(path: str, ancestors: Sequence[nn.Module]) -> bool:
@@ -164,7 +149,8 @@ def axis(path: str, part: str, ancestors: Sequence[nn.Module]) -> str:
 
 
 def _temporal(names: Iterable[str], modules: Sequence[nn.Module]) -> bool:
-    return not TEMPORAL_NAMES.isdisjoint(names) or any(type(module).__name__ in TEMPORAL_CLASSES for module in modules)
+    named = any(name in TEMPORAL_NAMES for name in names)
+    return named or any(type(module).__name__ in TEMPORAL_CLASSES for module in modules)
 
 
 def owner(ancestors: Sequence[nn.Module]) -> nn.Module | None:

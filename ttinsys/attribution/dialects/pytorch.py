@@ -1,0 +1,60 @@
+"""PyTorch's own ranges: emit_nvtx, `nsys profile --pytorch`, and operations and modules of the PyTorch profiler."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from ttinsys.attribution.dialects import Dialect
+from ttinsys.attribution.dialects.words import component_of_class, role_of_class
+
+_HEAD, _NAME, _ATTRIBUTES = pl.col("head"), pl.col("name"), pl.col("attributes")
+_MODULE = r"^nn\.Module: (\w+?)(?:_\d+)?$"
+_CLASS = _HEAD.str.extract(_MODULE, 1)
+_GROUP = _CLASS.fill_null(_HEAD.str.replace(r"^(ProfilerStep)#\d+$", "$1"))
+_BACKWARD = _HEAD.str.contains(r"Backward\w*$|^torch::autograd::|^autograd::engine::")
+
+DIALECT = Dialect(
+    name="pytorch",
+    doc="PyTorch's emit_nvtx, nsys's --pytorch option, and the PyTorch profiler",
+    source="torch/csrc/profiler/util.cpp (getNvtxStr); captures of openhackathons-org/AI-Profiler and GindaChen/nsys-ai",
+    claims=(pl.col("domain") == "PyTorch").fill_null(value=False)
+    | _HEAD.str.contains(r"^(aten|prim|prims|c10d|torch|torchvision|torchao|autograd|torch::autograd|_C|xformers|flash_attn)::")
+    | _HEAD.str.contains(r"^nn\.Module: |^ProfilerStep#|^Optimizer\.|^\w+Backward\d*$")
+    | pl.col("rest").is_in(["seq ", "op_i", "size"]),
+    reads={
+        "group": _GROUP,
+        "operation": pl.when(_CLASS.is_null() & ~_HEAD.str.contains(r"^ProfilerStep#|^Optimizer\.")).then(_HEAD),
+        "class": _CLASS,
+        "role": role_of_class(_CLASS),
+        "component": component_of_class(_CLASS),
+        "is_module": _CLASS.is_not_null(),
+        "direction": pl.when(_BACKWARD).then(pl.lit("backward")),
+        "seq": pl.coalesce(_NAME.str.extract(r", seq = (\d+)", 1).cast(pl.Int64), pl.col("payload")),
+        "sizes": pl.coalesce(
+            _NAME.str.extract(r", sizes = (\[.*?\])(?:, input_op_ids|$)", 1),
+            _ATTRIBUTES.str.json_path_match("$['Input Dims']"),
+        ),
+        "types": _ATTRIBUTES.str.json_path_match("$['Input type']"),
+        "values": _ATTRIBUTES.str.json_path_match("$['Concrete Inputs']"),
+        "op_id": _NAME.str.extract(r", op_id = (\d+)", 1).cast(pl.Int64),
+        "inputs": _NAME.str.extract(r", input_op_ids = (\[.*\])$", 1),
+    },
+    examples={
+        "aten::addmm, seq = 46185, op_id = 993813": {
+            "group": "aten::addmm", "operation": "aten::addmm", "seq": 46185, "op_id": 993813,
+        },
+        "aten::linear, seq = 3, op_id = 9, sizes = [[1, 4096, 320], [320, 320], [320]], input_op_ids = [[7,0],[],[]]": {
+            "group": "aten::linear", "sizes": "[[1, 4096, 320], [320, 320], [320]]", "inputs": "[[7,0],[],[]]",
+        },
+        "aten::zero_, seq = 885": {"group": "aten::zero_", "seq": 885},
+        "autograd::engine::evaluate_function: ReluBackward0": {
+            "group": "autograd::engine::evaluate_function: ReluBackward0", "direction": "backward",
+        },
+        "ToCopyBackward0, seq = 2088": {"group": "ToCopyBackward0", "seq": 2088, "direction": "backward"},
+        "nn.Module: TimesformerLayer_3": {
+            "group": "TimesformerLayer", "class": "TimesformerLayer", "is_module": True, "role": "other",
+        },
+        "nn.Module: Linear_12": {"group": "Linear", "role": "linear"},
+        "ProfilerStep#6": {"group": "ProfilerStep"},
+    },
+)  # fmt: skip
