@@ -423,7 +423,8 @@ def ranges_by_name(
             share (ratio): `total_ns` divided by the GPU time of the trace; null where that is 0.
             cpu_ns (ns): Sum of durations of the ranges on the CPU; null where no range was closed.
             role: What the annotated module does, such as `linear`; null for other ranges.
-            range: Name of the range; `(reason)` for GPU operations without a range.
+            range: Stable name of the range, the same for all its calls; `(reason)` for GPU operations
+                without a range.
     """
 
 def roofline(

@@ -15,7 +15,7 @@ from parsers.schema import Table
 from parsers.tables import GPUS
 from ttinsys.attribution.attribute import OPS, attribute
 from ttinsys.attribution.launches import api_calls
-from ttinsys.attribution.nvtx import RANGES, ranges
+from ttinsys.attribution.nvtx import RANGES, RangeReader
 from ttinsys.tables.calls import CALLS, calls
 from ttinsys.tables.runs import RUNS, runs
 
@@ -31,7 +31,8 @@ def tables_of(trace: Trace) -> dict[str, pl.LazyFrame]:
     Args:
         trace: an opened trace, filtered or not.
     """
-    ops, nested = attribute(trace).cache(), ranges(trace).cache()
+    reader = RangeReader(trace, keep=True)
+    ops, nested = attribute(trace, reader).cache(), reader.scan().cache()
     return {
         "ops": ops,
         "ranges": nested,

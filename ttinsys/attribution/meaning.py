@@ -1,0 +1,196 @@
+"""From what dialects read of names to labels: roles, attention, steps and costs of a stranger's ranges.
+
+Of nested operations the outermost counts: `aten::linear` is one linear layer, and `aten::addmm` in it a detail. An
+operation that only moves or changes elements belongs to the module around it where that module does something specific.
+What sizes tell comes before what names tell.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from parsers import Trace
+from ttinsys.attribution.aten import role_of_operation
+from ttinsys.attribution.cores import axes_of_attention, with_cores
+from ttinsys.attribution.dialects import read_names
+from ttinsys.attribution.dialects.pytorch import PROFILER_DOMAIN
+from ttinsys.attribution.gradients import of_forward
+from ttinsys.attribution.labels import ATTENTION_ROLES, FAMILIES, LABELS, labels_of_marks
+from ttinsys.attribution.nesting import extended, inherited, inside, of_parent
+from ttinsys.attribution.sizes import SIZED, prices
+
+OF_NAMES = ("group", "operation", "role", "component", "class", "is_module", "direction", "step", "phase",
+            "labelled_by")  # fmt: skip
+"""What is read from every name. Sizes are read from the names of operations that have a formula alone."""
+
+_OPERATION, _ROLE, _IS_MODULE = pl.col("operation"), pl.col("role"), pl.col("is_module")
+_STRONG = (*(role for roles in FAMILIES.values() for role in roles), "communication", "scheduler")
+"""Roles that an operation has whatever module it is in."""
+
+ATTENTION = "attention"
+"""Role of an attention whose axis is not known yet."""
+
+
+def with_labels(trace: Trace | None, nested: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
+    """Add `group` and the columns `LABELS`: those that our annotation wrote, then those that a dialect tells.
+
+    Args:
+        trace: the trace of the ranges; None where it has no mark, and so no annotation.
+        nested: ranges as `nest` returns them, with `name_key` and `LABEL_SOURCES` but for `name`.
+        names: distinct names, by `name_key`: `domain`, `name` and `payload_json`.
+
+    Returns:
+        The ranges, with these columns; attention that is spelt out in products and a softmax adds a range around them.
+    """
+    read = read_names(names, OF_NAMES)
+    others = ~read["labelled_by"].unique().drop_nulls().is_in(["ttinsys"])
+    if others.any():
+        nested = with_cores(_with_readings(nested, names, read))
+    else:
+        nested = nested.hstack(read.select("group", "labelled_by")[nested["name_key"]])
+    named = nested.with_columns(names["name"].gather(nested["name_key"]).alias("name")) if trace is not None else nested
+    labels = labels_of_marks(trace, named)
+    annotated = labels["role"].is_not_null()
+    if annotated.any():
+        nested = nested.with_columns(
+            named["name"].cast(pl.Categorical).zip_with(annotated, nested["group"]).alias("group"),
+            pl.when(annotated).then(pl.lit("ttinsys")).otherwise("labelled_by").alias("labelled_by"),
+        )
+    if others.any():
+        told = _told(nested, annotated)
+        labels = told.with_columns(
+            pl.coalesce(labels[name], pl.col(name).cast(labels[name].dtype)).alias(name)
+            if name in told.columns
+            else labels[name]
+            for name in labels.columns
+        )
+        nested = nested.drop(
+            [name for name in (*OF_NAMES, "seq", *SIZED) if name not in {"group", "labelled_by"}], strict=False
+        )
+    return nested.with_columns(
+        labels[column.name] if column.name in labels.columns else pl.lit(None, column.dtype).alias(column.name)
+        for column in LABELS
+        if column.name != "labelled_by"
+    )
+
+
+def _with_readings(nested: pl.DataFrame, names: pl.DataFrame, read: pl.DataFrame) -> pl.DataFrame:
+    """Add `OF_NAMES`, `seq` and `SIZED` to ranges, from their names."""
+    price, table = prices(names.hstack(read.select("operation")))
+    read = read.with_columns(price)
+    if (read["direction"] == "backward").any():
+        # The PyTorch profiler's numbers are payloads. The engine's own frame around a backward has the number of what is
+        # in it, and is no operation.
+        of_profiler = (names["domain"] == PROFILER_DOMAIN) & read["operation"].is_not_null()
+        read = read.with_columns(read_names(names, ("seq",))["seq"], of_profiler.alias("_of_profiler"))
+    nested = nested.hstack(read[nested["name_key"]])
+    if "seq" in nested.columns:
+        seq = pl.coalesce("seq", pl.when("_of_profiler").then("payload_int64"))
+        nested = nested.with_columns(seq.alias("seq")).drop("_of_profiler")
+    known = [name for name in SIZED if table[name].null_count() < table.height]
+    return nested.drop("price").with_columns(
+        extended(table[name], None).gather(nested["price"].fill_null(table.height)).alias(name)
+        if name in known
+        else pl.lit(None, dtype).alias(name)
+        for name, dtype in SIZED.items()
+    )
+
+
+def _told(nested: pl.DataFrame, ours: pl.Series) -> pl.DataFrame:
+    """Labels of ranges whose names dialects have read.
+
+    Args:
+        nested: ranges with `OF_NAMES` and `SIZED`.
+        ours: whether each range has labels of our own annotation; operations inside such a range belong to it.
+    """
+    labelled = nested.with_columns(_roles(nested, ours))
+    labelled = labelled.with_columns(_attention(labelled))
+    labelled = labelled.with_columns(
+        inherited(nested, labelled["component"]).alias("component"),
+        inherited(nested, labelled["attention"]).alias("attention"),
+        *_steps(labelled),
+    )
+    labelled = labelled.with_columns(of_forward(nested, labelled))
+    labelled = labelled.with_columns(_totals(labelled))
+    called = _ROLE.is_not_null()
+    return labelled.with_columns(pl.when(called).then(name).alias(name) for name in _OF_CALLS)
+
+
+_OF_CALLS = ("class", "component", "attention", "q_len", "kv_len", "heads", "dtype", "flops", "bytes")
+"""Labels that only a range with a role has."""
+
+
+def _roles(nested: pl.DataFrame, ours: pl.Series) -> list[pl.Series]:
+    """`role` of modules and of the outermost operations; `attention` where its axis is not known yet.
+
+    `is_call` tells operations from modules among those that have a role.
+    """
+    names = nested["operation"].drop_nulls().unique()
+    known = {name: role for name in names if (role := role_of_operation(name)) is not None}
+    by_name = _OPERATION.replace_strict(known, default=None, return_dtype=pl.Categorical)
+    is_operation = _OPERATION.is_not_null() & ~_IS_MODULE.fill_null(value=False)
+    split = nested.select(
+        pl.when(is_operation).then(pl.coalesce("sized_role", by_name, _ROLE)).alias("operation"),
+        pl.when(~is_operation).then(pl.coalesce(_ROLE, "sized_role")).alias("module"),
+    )
+    split = split.with_columns(
+        ours.alias("ours"),
+        inside(nested, split["operation"].is_not_null() | ours).alias("within"),
+        of_parent(nested, inherited(nested, split["module"])).alias("around"),
+    )
+    specific = (pl.col("around") != "other").fill_null(value=False)
+    detail = pl.col("within") | (specific & ~pl.col("operation").is_in([*_STRONG, ATTENTION]))
+    role = pl.coalesce(pl.when(~detail).then("operation"), pl.when(~pl.col("within")).then("module"))
+    return split.select(
+        pl.when(~pl.col("ours")).then(role).alias("role"),
+        (pl.col("operation").is_not_null() & ~detail & ~pl.col("ours")).alias("is_call"),
+    ).get_columns()
+
+
+def _attention(labelled: pl.DataFrame) -> list[pl.Series]:
+    """`role`, where what runs in a module tells the axes of its attention or convolution, and `attention`."""
+    attends = labelled["role"].is_in([ATTENTION, *ATTENTION_ROLES]).fill_null(value=False)
+    owner = inherited(labelled, _positions(attends & ~labelled["is_call"]))
+    named = extended(labelled["role"], None).gather(owner.fill_null(labelled.height)).alias("named")
+    cores = attends & (labelled["is_call"] | labelled["q_len"].is_not_null())
+    axes = axes_of_attention(labelled.with_columns(named), cores)
+    roles = axes.zip_with(cores, labelled["role"]).replace(ATTENTION, "self_attention")
+    for family in (ATTENTION_ROLES, FAMILIES["convolution"]):
+        roles = _observed(labelled, roles, family)
+    nothing = pl.Series([None], dtype=pl.Categorical)
+    return [roles.alias("role"), roles.zip_with(attends, nothing).alias("attention")]
+
+
+def _observed(labelled: pl.DataFrame, roles: pl.Series, family: tuple[str, ...]) -> pl.Series:
+    """Give a module of a family the role of the calls of this family in it, where they have one alone."""
+    of_family = roles.is_in(family).fill_null(value=False)
+    owner = inherited(labelled, _positions(of_family & ~labelled["is_call"]))
+    calls = pl.DataFrame({"owner": owner, "role": roles}).filter(of_family & labelled["is_call"]).drop_nulls()
+    single = calls.group_by("owner").agg(pl.col("role").unique()).filter(pl.col("role").list.len() == 1)
+    return roles.scatter(single["owner"], single["role"].list.first())
+
+
+def _positions(flags: pl.Series) -> pl.Series:
+    """The position of each flagged row; null for others."""
+    position = pl.int_range(flags.len(), dtype=pl.UInt32, eager=True)
+    return position.zip_with(flags, pl.Series([None], dtype=pl.UInt32))
+
+
+def _steps(labelled: pl.DataFrame) -> list[pl.Series]:
+    """`step`, `step_id` and `phase`: a step's range has them, and the ranges in it inherit them."""
+    step_id = labelled.select(pl.when(pl.col("step").is_not_null()).then("range_id").alias("step_id")).to_series()
+    return [inherited(labelled, values) for values in (labelled["step"], step_id, labelled["phase"])]
+
+
+def _totals(labelled: pl.DataFrame) -> list[pl.Series]:
+    """`flops` and `bytes` of the outermost operations that have a price, added up at the call that they belong to."""
+    priced = labelled["flops"].is_not_null()
+    holder = inherited(labelled, _positions(labelled["role"].is_not_null()))
+    sums = (
+        labelled.select("flops", "bytes", holder.alias("holder"))
+        .filter(priced & ~inside(labelled, priced) & holder.is_not_null())
+        .group_by("holder")
+        .agg(pl.col("flops").sum(), pl.when(pl.col("bytes").null_count() == 0).then(pl.col("bytes").sum()))
+    )
+    nothing = pl.repeat(None, labelled.height, dtype=pl.Int64, eager=True)
+    return [nothing.scatter(sums["holder"], sums[name]).alias(name) for name in ("flops", "bytes")]
