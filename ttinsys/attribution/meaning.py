@@ -10,13 +10,13 @@ from __future__ import annotations
 import polars as pl
 
 from parsers import Trace
-from ttinsys.attribution.aten import role_of_operation
+from ttinsys.attribution.aten import Surroundings, role_of_operation, surroundings
 from ttinsys.attribution.cores import axes_of_attention, with_cores
 from ttinsys.attribution.dialects import read_names
 from ttinsys.attribution.dialects.pytorch import PROFILER_DOMAIN
 from ttinsys.attribution.gradients import of_forward
 from ttinsys.attribution.labels import ATTENTION_ROLES, FAMILIES, LABELS, labels_of_marks
-from ttinsys.attribution.nesting import extended, inherited, inside, of_parent
+from ttinsys.attribution.nesting import extended, inherited, inside, lift, of_parent, sink
 from ttinsys.attribution.sizes import SIZED, prices
 
 OF_NAMES = ("group", "operation", "role", "component", "class", "is_module", "direction", "step", "phase",
@@ -26,6 +26,8 @@ OF_NAMES = ("group", "operation", "role", "component", "class", "is_module", "di
 _OPERATION, _ROLE, _IS_MODULE = pl.col("operation"), pl.col("role"), pl.col("is_module")
 _STRONG = (*(role for roles in FAMILIES.values() for role in roles), "communication", "scheduler")
 """Roles that an operation has whatever module it is in."""
+
+_CONVOLUTIONS = {"aten::conv3d": "spatiotemporal_conv"}
 
 ATTENTION = "attention"
 """Role of an attention whose axis is not known yet."""
@@ -45,7 +47,8 @@ def with_labels(trace: Trace | None, nested: pl.DataFrame, names: pl.DataFrame) 
     read = read_names(names, OF_NAMES)
     others = ~read["labelled_by"].unique().drop_nulls().is_in(["ttinsys"])
     if others.any():
-        nested = with_cores(_with_readings(nested, names, read))
+        nested, around = _with_readings(nested, names, read)
+        nested = with_cores(nested, names)
     else:
         nested = nested.hstack(read.select("group", "labelled_by")[nested["name_key"]])
     named = nested.with_columns(names["name"].gather(nested["name_key"]).alias("name")) if trace is not None else nested
@@ -57,7 +60,7 @@ def with_labels(trace: Trace | None, nested: pl.DataFrame, names: pl.DataFrame) 
             pl.when(annotated).then(pl.lit("ttinsys")).otherwise("labelled_by").alias("labelled_by"),
         )
     if others.any():
-        told = _told(nested, annotated)
+        told = _told(nested, annotated, around)
         labels = told.with_columns(
             pl.coalesce(labels[name], pl.col(name).cast(labels[name].dtype)).alias(name)
             if name in told.columns
@@ -74,10 +77,8 @@ def with_labels(trace: Trace | None, nested: pl.DataFrame, names: pl.DataFrame) 
     )
 
 
-def _with_readings(nested: pl.DataFrame, names: pl.DataFrame, read: pl.DataFrame) -> pl.DataFrame:
-    """Add `OF_NAMES`, `seq` and `SIZED` to ranges, from their names."""
-    price, table = prices(names.hstack(read.select("operation")))
-    read = read.with_columns(price)
+def _with_readings(nested: pl.DataFrame, names: pl.DataFrame, read: pl.DataFrame) -> tuple[pl.DataFrame, Surroundings]:
+    """Add `OF_NAMES`, `seq` and `SIZED` to ranges, from their names; and gather what tells the axes of attention."""
     if (read["direction"] == "backward").any():
         # The PyTorch profiler's numbers are payloads. The engine's own frame around a backward has the number of what is
         # in it, and is no operation.
@@ -87,26 +88,30 @@ def _with_readings(nested: pl.DataFrame, names: pl.DataFrame, read: pl.DataFrame
     if "seq" in nested.columns:
         seq = pl.coalesce("seq", pl.when("_of_profiler").then("payload_int64"))
         nested = nested.with_columns(seq.alias("seq")).drop("_of_profiler")
+    price, table = prices(nested, names.with_columns(read["operation"]))
+    around = surroundings(table)
+    table = table.rename({"role": "sized_role"}).select(pl.col(name).cast(dtype) for name, dtype in SIZED.items())
     known = [name for name in SIZED if table[name].null_count() < table.height]
-    return nested.drop("price").with_columns(
-        extended(table[name], None).gather(nested["price"].fill_null(table.height)).alias(name)
-        if name in known
-        else pl.lit(None, dtype).alias(name)
+    at = price.gather(nested["name_key"]).fill_null(table.height)
+    nested = nested.with_columns(
+        extended(table[name], None).gather(at).alias(name) if name in known else pl.lit(None, dtype).alias(name)
         for name, dtype in SIZED.items()
     )
+    return nested, around
 
 
-def _told(nested: pl.DataFrame, ours: pl.Series) -> pl.DataFrame:
+def _told(nested: pl.DataFrame, ours: pl.Series, around: Surroundings) -> pl.DataFrame:
     """Labels of ranges whose names dialects have read.
 
     Args:
         nested: ranges with `OF_NAMES` and `SIZED`.
         ours: whether each range has labels of our own annotation; operations inside such a range belong to it.
+        around: what else the trace shows.
     """
     labelled = nested.with_columns(_roles(nested, ours))
-    labelled = labelled.with_columns(_attention(labelled))
+    labelled = labelled.with_columns(inherited(nested, labelled["component"]).alias("component"))
+    labelled = labelled.with_columns(_attention(labelled, around))
     labelled = labelled.with_columns(
-        inherited(nested, labelled["component"]).alias("component"),
         inherited(nested, labelled["attention"]).alias("attention"),
         *_steps(labelled),
     )
@@ -127,6 +132,10 @@ def _roles(nested: pl.DataFrame, ours: pl.Series) -> list[pl.Series]:
     """
     names = nested["operation"].drop_nulls().unique()
     known = {name: role for name in names if (role := role_of_operation(name)) is not None}
+    # Without sizes a convolution's axes are those of its name, and a picture's where it has none.
+    known = {
+        name: _CONVOLUTIONS.get(name, "spatial_conv") if role == "convolution" else role for name, role in known.items()
+    }
     by_name = _OPERATION.replace_strict(known, default=None, return_dtype=pl.Categorical)
     is_operation = _OPERATION.is_not_null() & ~_IS_MODULE.fill_null(value=False)
     split = nested.select(
@@ -141,19 +150,31 @@ def _roles(nested: pl.DataFrame, ours: pl.Series) -> list[pl.Series]:
     specific = (pl.col("around") != "other").fill_null(value=False)
     detail = pl.col("within") | (specific & ~pl.col("operation").is_in([*_STRONG, ATTENTION]))
     role = pl.coalesce(pl.when(~detail).then("operation"), pl.when(~pl.col("within")).then("module"))
-    return split.select(
+    told = split.select(
         pl.when(~pl.col("ours")).then(role).alias("role"),
         (pl.col("operation").is_not_null() & ~detail & ~pl.col("ours")).alias("is_call"),
-    ).get_columns()
+    )
+    return _with_others(nested, told, ours).get_columns()
 
 
-def _attention(labelled: pl.DataFrame) -> list[pl.Series]:
+def _with_others(nested: pl.DataFrame, told: pl.DataFrame, ours: pl.Series) -> pl.DataFrame:
+    """Give the role `other` to the outermost operations that have none, neither around them nor inside."""
+    has_role = told["role"].is_not_null() | ours
+    unknown = (
+        nested["operation"].is_not_null() & ~sink(nested, has_role) & (lift(nested, has_role.cast(pl.UInt32)) == 0)
+    )
+    unknown &= ~inside(nested, unknown)
+    other = pl.Series(["other"], dtype=pl.Categorical)
+    return told.with_columns(other.zip_with(unknown, told["role"]).alias("role"), told["is_call"] | unknown)
+
+
+def _attention(labelled: pl.DataFrame, around: Surroundings) -> list[pl.Series]:
     """`role`, where what runs in a module tells the axes of its attention or convolution, and `attention`."""
     attends = labelled["role"].is_in([ATTENTION, *ATTENTION_ROLES]).fill_null(value=False)
     owner = inherited(labelled, _positions(attends & ~labelled["is_call"]))
     named = extended(labelled["role"], None).gather(owner.fill_null(labelled.height)).alias("named")
     cores = attends & (labelled["is_call"] | labelled["q_len"].is_not_null())
-    axes = axes_of_attention(labelled.with_columns(named), cores)
+    axes = axes_of_attention(labelled.with_columns(named), cores, around)
     roles = axes.zip_with(cores, labelled["role"]).replace(ATTENTION, "self_attention")
     for family in (ATTENTION_ROLES, FAMILIES["convolution"]):
         roles = _observed(labelled, roles, family)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from ttinsys.attribution.aten import operation_costs, operation_name
-from ttinsys.attribution.aten.cost import FORMULAS
+from ttinsys.attribution.aten import convolution_outputs, operation_costs, operation_name
+from ttinsys.attribution.aten.cost import OPERATION_FORMULAS
+from ttinsys.attribution.aten.costs import CALL_COLUMNS
 from ttinsys.attribution.dialects import read_names
 
 SIZED = pl.Schema(
@@ -26,64 +27,52 @@ SIZED = pl.Schema(
 )
 """What sizes tell of a call; null where they tell nothing."""
 
-_CALL = ("operation", "sizes", "types", "values", "output_size")
 
-
-def prices(names: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
+def prices(nested: pl.DataFrame, names: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
     """What sizes tell of distinct names.
 
     Args:
-        names: `domain`, `name` and `payload_json` of distinct names, and `operation`, which is read from them.
+        nested: ranges, with `name_key` and `operation`.
+        names: distinct names, by `name_key`: `domain`, `name` and `payload_json`, and `operation`, read from them.
 
     Returns:
-        `price` of each name (UInt32), a row number in the table `SIZED` that follows; null where sizes tell nothing.
+        `price` of each name (UInt32), a row number in the table that follows: distinct calls with what
+        `operation_costs` returns. Null where sizes tell nothing.
     """
     operations = names["operation"].unique().drop_nulls()
-    formulas = [name for name in operations if operation_name(name) in FORMULAS]
+    formulas = [name for name in operations if operation_name(name) in OPERATION_FORMULAS]
     rows = names["operation"].is_in(formulas).fill_null(value=False).arg_true()
     nothing = pl.repeat(None, names.height, dtype=pl.UInt32, eager=True).alias("price")
-    if rows.is_empty():
-        return nothing, pl.DataFrame(schema=SIZED)
     calls = names.select(pl.col("operation").cast(pl.String))[rows]
-    calls = calls.hstack(read_names(names[rows], ("sizes", "types", "values", "op_id")))
-    calls = calls.with_columns(_output_sizes(names, calls))
-    distinct = calls.select(_CALL).unique(maintain_order=True)
+    calls = calls.hstack(read_names(names[rows], ("sizes", "types", "values")))
+    calls = calls.with_columns(_output_sizes(nested, names, calls).gather(rows))
+    distinct = calls.select(CALL_COLUMNS).unique(maintain_order=True)
     # Columns without a value tell nothing apart.
-    by = [name for name in _CALL if calls[name].null_count() < calls.height]
+    by = [name for name in CALL_COLUMNS if calls[name].null_count() < calls.height] or ["operation"]
     price = calls.select(by).join(distinct.select(by).with_row_index("price"), on=by, how="left", nulls_equal=True,
                                   maintain_order="left")["price"]  # fmt: skip
-    table = operation_costs(distinct).rename({"role": "sized_role"})
-    return nothing.scatter(rows, price), table.select(pl.col(name).cast(dtype) for name, dtype in SIZED.items())
+    return nothing.scatter(rows, price), operation_costs(distinct)
 
 
-def _output_sizes(names: pl.DataFrame, calls: pl.DataFrame) -> pl.Series:
-    """`output_size` of calls, as JSON, from the sizes of an operation that takes the output: null where none is known.
-
-    emit_nvtx writes no stride and no padding, so the sizes of a convolution's inputs alone do not tell its cost.
-    """
-    alone = calls.filter(pl.col("operation").str.contains("conv") & pl.col("values").is_null())
-    wanted = alone.select(pl.col("op_id").drop_nulls().unique())
-    nothing = pl.Series("output_size", [None], dtype=pl.String).new_from_index(0, calls.height)
-    if wanted.is_empty():
+def _output_sizes(nested: pl.DataFrame, names: pl.DataFrame, calls: pl.DataFrame) -> pl.Series:
+    """`output_size` of each name, as JSON: of convolutions whose stride and padding are not recorded, as by emit_nvtx."""
+    nothing = pl.repeat(None, names.height, dtype=pl.String, eager=True).alias("output_size")
+    bare = pl.col("operation").str.contains("conv") & pl.col("values").is_null() & pl.col("sizes").is_not_null()
+    if calls.filter(bare).is_empty():
         return nothing
-    consumers = read_names(names.filter(pl.col("operation").is_not_null()), ("sizes", "inputs"))
-    edge = r"[\[(](\d+), ?(\d+)[\])]"
-    edges = (
-        consumers.drop_nulls()
-        .select(
-            pl.col("inputs").str.extract_all(edge),
-            # The innermost brackets: lists of tensors are written flat.
-            pl.col("sizes").str.extract_all(r"\[[^\[\]]*\]"),
-        )
-        .filter(pl.col("inputs").list.len() == pl.col("sizes").list.len())
-        .explode("inputs", "sizes")
-        .select(
-            pl.col("inputs").str.extract(edge, 1).cast(pl.Int64).alias("op_id"),
-            pl.col("inputs").str.extract(edge, 2).alias("output"),
-            pl.col("sizes").alias("output_size"),
-        )
-        .filter(pl.col("output") == "0")
-        .join(wanted, on="op_id", how="semi")
-        .unique("op_id", keep="first", maintain_order=True)
+    rows = nested["operation"].is_not_null().arg_true()
+    operations = nested.select(
+        pl.col("index").cast(pl.Int64).alias("row"),
+        pl.col("parent").cast(pl.Int64),
+        pl.col("operation").cast(pl.String),
+        "global_tid",
+        "name_key",
+    )[rows]
+    operations = operations.hstack(read_names(names, ("sizes",))[operations["name_key"]])
+    made = pl.concat(
+        [convolution_outputs(thread) for thread in operations.partition_by("global_tid", maintain_order=True)]
     )
-    return calls.select("op_id").join(edges, on="op_id", how="left", maintain_order="left")["output_size"]
+    made = made.with_columns(nested["name_key"].gather(made["row"])).unique(
+        "name_key", keep="first", maintain_order=True
+    )
+    return nothing.scatter(made["name_key"], made["output_size"])
