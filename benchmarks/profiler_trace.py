@@ -38,9 +38,8 @@ HEADER = {
     "baseTimeNanoseconds": 1751410836000000000,
 }
 KERNELS = (
-    "sm90_xmma_gemm_bf16bf16_bf16f32_f32_tn_n_tilesize128x128x64_warpgroupsize1x1x1_execute_segment_k_off_kernel__5x_cublas",
-    "void at::native::vectorized_elementwise_kernel<4, at::native::CUDAFunctor_add<c10::BFloat16>, "
-    "std::array<char*, 3ul> >(int, at::native::CUDAFunctor_add<c10::BFloat16>, std::array<char*, 3ul>)",
+    "sm90_xmma_gemm_bf16bf16_bf16f32_f32_tn_n_tilesize128x128x64_warpgroupsize1x1x1_execute_segment_k_off_kernel__5x",
+    "void at::native::vectorized_elementwise_kernel<4, at::native::FillFunctor<float>, std::array<char*, 1ul> >(int)",
 )
 SIZES = [[[8, 4096, width], [width, width], [width]] for width in (320, 640, 1280)]
 
@@ -66,10 +65,18 @@ def block(number: int, *, stacks: bool) -> Iterator[dict[str, object]]:
         }
         return event("cpu_op", name, at, dur, args=args)
 
-    yield event("python_function", f"nn.Module: Linear_{module}", 0, 90.5, args={"Python id": number, "Python module id": module})
+    yield event(
+        "python_function",
+        f"nn.Module: Linear_{module}",
+        0,
+        90.5,
+        args={"Python id": number, "Python module id": module},
+    )
     for frame in range(40 if stacks else 1):
         name = f"torch/nn/modules/module.py({1700 + frame}): _call_impl"
-        yield event("python_function", name, 1 + frame / 10, 80.25, args={"Python parent id": number, "Python id": frame})
+        yield event(
+            "python_function", name, 1 + frame / 10, 80.25, args={"Python parent id": number, "Python id": frame}
+        )
     for nth, name in enumerate(("aten::linear", "aten::t", "aten::transpose", "aten::addmm")):
         yield operator(name, 10 + 5 * nth, 60.75 - 5 * nth, nth)
     correlation = 2 * number + 100_000
@@ -99,7 +106,9 @@ def write(path: Path, size: float, *, stacks: bool) -> int:
     with path.open("w", encoding="utf-8") as file:
         file.write(json.dumps(HEADER, indent=2).removesuffix("\n}") + ',\n  "traceEvents": [')
         while file.tell() < size:
-            events = [each for number in range(blocks, blocks + BLOCKS_AT_ONCE) for each in block(number, stacks=stacks)]
+            events = [
+                each for number in range(blocks, blocks + BLOCKS_AT_ONCE) for each in block(number, stacks=stacks)
+            ]
             file.write(",\n" * bool(blocks) + ",\n".join(map(json.dumps, events)))
             blocks += BLOCKS_AT_ONCE
         file.write("\n  ]}\n")
@@ -111,7 +120,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=float, default=1e9, help="bytes of JSON")
     parser.add_argument("--stacks", action="store_true", help="most events are Python frames")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the .json file; one that exists is used again")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, help="the .json file; one that exists is used again"
+    )
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--check", action="store_true", help="fail where a limit is exceeded")
     options = parser.parse_args()

@@ -11,6 +11,7 @@ import mmap
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -62,13 +63,13 @@ class ChromeTrace:
         except (msgspec.DecodeError, RecursionError):
             # What JSON has no way to write, and profilers write none the less, is mended once.
             _mend(content)
-            self.header, self._events = self._told(lambda: _outline(content))
+            self.header, self._events = self._told(partial(_outline, content))
 
     def parts(self) -> Iterator[EventColumns]:
-        """The events, in the order of the file, a part at a time."""
-        for first in range(0, len(self._events), EVENTS_AT_ONCE):
+        """The events, in the order of the file, a part at a time; one without events where there are none."""
+        for first in range(0, max(len(self._events), 1), EVENTS_AT_ONCE):
             part = b"[%b]" % b",".join(self._events[first : first + EVENTS_AT_ONCE])
-            yield EventColumns(self._told(lambda part=part: self._decoder.decode(part)), self._args())
+            yield EventColumns(self._told(partial(self._decoder.decode, part)), self._args())
 
     def _told(self, decoded: Callable[[], Any]) -> Any:
         """What `decoded` returns, with its errors as `UnreadableTrace`."""
@@ -78,7 +79,9 @@ class ChromeTrace:
             raise UnreadableTrace(self.path, f"not a list of trace events: {error}", _REMEDY) from error
         except msgspec.DecodeError as error:
             if "truncated" in str(error):
-                raise UnreadableTrace(self.path, "cut short: its JSON ends before its last event", _UNFINISHED) from error
+                raise UnreadableTrace(
+                    self.path, "cut short: its JSON ends before its last event", _UNFINISHED
+                ) from error
             raise UnreadableTrace(self.path, f"damaged: {error}", _REMEDY) from error
         except RecursionError as error:
             raise UnreadableTrace(self.path, "damaged: its JSON is nested too deeply", _REMEDY) from error

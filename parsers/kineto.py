@@ -192,7 +192,9 @@ def _strings(texts: pl.Series) -> pl.DataFrame:
     escaped = quoted & plain.str.contains("\\", literal=True)
     value = raw.zip_with(~quoted, plain)
     decoded = pl.Series([msgspec.json.decode(text) for text in raw.filter(escaped)], dtype=pl.String)
-    return pl.DataFrame({"id": distinct.to_physical().cast(pl.Int64), "value": value.scatter(escaped.arg_true(), decoded)})
+    return pl.DataFrame(
+        {"id": distinct.to_physical().cast(pl.Int64), "value": value.scatter(escaped.arg_true(), decoded)}
+    )
 
 
 def _with_short_names(kernels: pl.DataFrame, strings: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -209,7 +211,10 @@ def _with_short_names(kernels: pl.DataFrame, strings: pl.DataFrame) -> tuple[pl.
         (pl.col("value").rank("dense").cast(pl.Int64) + top).alias("shortName")
     )
     kernels = kernels.join(
-        short.select(pl.col("id").alias("demangledName"), "shortName"), on="demangledName", how="left", maintain_order="left"
+        short.select(pl.col("id").alias("demangledName"), "shortName"),
+        on="demangledName",
+        how="left",
+        maintain_order="left",
     )
     added = short.select(pl.col("shortName").alias("id"), "value").unique("id", maintain_order=True)
     return kernels, pl.concat([strings, added])
@@ -236,7 +241,9 @@ def _gpus(properties: Any, devices: list[int]) -> pl.DataFrame:
 
 def _export_info(header: Mapping[str, Any], untimed: int) -> pl.DataFrame:
     """META_DATA_EXPORT: what the file states beside its events."""
-    stated = {name: value for name, value in header.items() if name not in {"deviceProperties", UNTIMED} and value is not None}
+    stated = {
+        name: value for name, value in header.items() if name not in {"deviceProperties", UNTIMED} and value is not None
+    }
     stated |= {UNTIMED: f"{untimed:,}"} if untimed else {}
     texts = [value if isinstance(value, str) else json.dumps(value) for value in stated.values()]
     return pl.DataFrame({"name": [*stated], "value": texts}, schema={"name": pl.String, "value": pl.String})

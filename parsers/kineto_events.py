@@ -150,7 +150,9 @@ def _nanoseconds(microseconds: pl.Expr) -> pl.Expr:
 def _whole(text: pl.Expr) -> pl.Expr:
     """An integer; null where there is none, or none of 64 bits."""
     text = text.str.strip_chars('" \n\t')
-    return pl.coalesce(text.cast(pl.Int64, strict=False), text.cast(pl.Float64, strict=False).cast(pl.Int64, strict=False))
+    return pl.coalesce(
+        text.cast(pl.Int64, strict=False), text.cast(pl.Float64, strict=False).cast(pl.Int64, strict=False)
+    )
 
 
 def _attributes() -> pl.Expr:

@@ -6,8 +6,6 @@ names such as `Trace PyTorch Profiler`, get a number in their stead that no othe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import polars as pl
 
 _BITS = 24
@@ -32,9 +30,8 @@ class GlobalIds:
         text = threads.with_columns(_unquoted("pid").alias("process"), _unquoted("tid").alias("thread"))
         text = text.sort("process", "thread")
         process, thread = (_numbers(text[name]) for name in ("process", "thread"))
-        global_pid = _MACHINE + text["process"].replace_strict(process, return_dtype=pl.Int64) * (_MASK + 1)
-        global_tid = global_pid + text["thread"].replace_strict(thread, return_dtype=pl.Int64)
-        self._threads = text.with_columns(global_pid.alias("globalPid"), global_tid.alias("globalTid"))
+        global_pid = process * (_MASK + 1) + _MACHINE
+        self._threads = text.with_columns(global_pid.alias("globalPid"), (global_pid + thread).alias("globalTid"))
         called = self._threads.join(calls.select(identity).unique(), on=identity, how="semi")
         self._hosts = (self._threads if called.is_empty() else called)["globalPid"].unique()
         self._names = names
@@ -72,11 +69,15 @@ class GlobalIds:
     def processes(self) -> pl.DataFrame:
         """PROCESSES: names of programs; with the process's own ID where that is no number of 24 bits."""
         named = self._named("process_name", ["pid"])
-        rows = self._threads.select("pid", "process", "globalPid").unique("globalPid", keep="first", maintain_order=True)
+        rows = self._threads.select("pid", "process", "globalPid").unique(
+            "globalPid", keep="first", maintain_order=True
+        )
         number = ((pl.col("globalPid") - _MACHINE) // (_MASK + 1)).alias("number")
         rows = rows.join(named, on="pid", how="left", maintain_order="left").with_columns(number)
         own = pl.col("process") == pl.col("number").cast(pl.String)
-        name = pl.when(own).then("label").otherwise(pl.format("{} (process {})", pl.col("label").fill_null(""), "process"))
+        name = (
+            pl.when(own).then("label").otherwise(pl.format("{} (process {})", pl.col("label").fill_null(""), "process"))
+        )
         return rows.select("globalPid", pl.col("number").alias("pid"), name.str.strip_chars().alias("name"))
 
     def thread_names(self) -> pl.DataFrame:
@@ -96,8 +97,8 @@ def _unquoted(name: str) -> pl.Expr:
     return pl.col(name).cast(pl.String).str.strip_chars('"')
 
 
-def _numbers(texts: Iterable[str]) -> dict[str, int]:
-    """A number of 24 bits for each text: the number that it is, or else one that is free, its own last bits if they are."""
+def _numbers(texts: pl.Series) -> pl.Series:
+    """A number of 24 bits for each text: the one that it is, or else a free one, if possible of its own last bits."""
     distinct = [*dict.fromkeys(texts)]
     numbers = {text: int(text) for text in distinct if _fits(text)}
     taken = {*numbers.values()}
@@ -108,7 +109,7 @@ def _numbers(texts: Iterable[str]) -> dict[str, int]:
                 number = (number - 1) & _MASK
             taken.add(number)
             numbers[text] = number
-    return numbers
+    return pl.Series([numbers[text] for text in texts], dtype=pl.Int64)
 
 
 def _is_integer(text: str) -> bool:
@@ -139,7 +140,9 @@ def inside_parents(ranges: pl.DataFrame) -> pl.DataFrame:
 
 
 def _cut(thread: pl.Series, start: pl.Series, end: pl.Series, *, unit: int) -> pl.Series:
-    """Ends of ranges, each no later than that of the nearest range before it that is open and ends a `unit` earlier at most.
+    """Ends of ranges, each no later than that of the range around it.
+
+    That is the nearest one before it that is still open, and ends no more than a `unit` earlier.
 
     A range points to a candidate, at first to the one before it. Every round, a candidate that does not hold gives way
     to the one that it points to itself, for all ranges at once. The number of ranges stands for "none".

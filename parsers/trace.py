@@ -15,7 +15,9 @@ from parsers.tables import TABLES
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Trace:
-    """An nsys export, or a trace of the PyTorch profiler, opened: `trace.kernels` is a lazy frame, and so is every table of `parsers.tables.TABLES`.
+    """An nsys export or a trace of the PyTorch profiler, opened.
+
+    `trace.kernels` is a lazy frame, and so is every table of `parsers.tables.TABLES`.
 
     A frame has the declared schema whether the export has rows for it or not.
 

@@ -81,7 +81,10 @@ def _head(data: Gathered) -> str:
 def _card(name: str, overview: Overview) -> str:
     """What a trace is: capture, GPU, run, coverage, and notes that a reader needs before trusting a number."""
     gpus = ", ".join(dict.fromkeys(gpu for gpu in overview.gpus["name"] if gpu)) or "no GPU named"
-    facts = [f"{overview.format}, {origin(overview.format, overview.export)}; {gpus}", *map(run_sentence, overview.runs)]
+    facts = [
+        f"{overview.format}, {origin(overview.format, overview.export)}; {gpus}",
+        *map(run_sentence, overview.runs),
+    ]
     if overview.start_ns is not None and overview.end_ns is not None:
         facts[0] += f"; {(overview.end_ns - overview.start_ns) / 1e9:,.3f} s"
     notes = "".join(f'<div class="note">{html.text(note)}</div>' for note in overview.notes)

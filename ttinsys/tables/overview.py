@@ -203,7 +203,12 @@ def _sentence(text: str) -> str:
 
 
 def _oddities(
-    trace: Trace, stated: Mapping[str, str], covered: pl.DataFrame, by_domain: pl.DataFrame, elsewhere: int, backwards: int
+    trace: Trace,
+    stated: Mapping[str, str],
+    covered: pl.DataFrame,
+    by_domain: pl.DataFrame,
+    elsewhere: int,
+    backwards: int,
 ) -> Iterator[str]:
     """What a reader must know to read the numbers right."""
     if trace.has("graph_launches"):
