@@ -69,7 +69,8 @@ class ChromeTrace:
         """The events, in the order of the file, a part at a time; one without events where there are none."""
         for first in range(0, max(len(self._events), 1), EVENTS_AT_ONCE):
             part = b"[%b]" % b",".join(self._events[first : first + EVENTS_AT_ONCE])
-            yield EventColumns(self._told(partial(self._decoder.decode, part)), self._args())
+            events, none = self._told(partial(self._decoder.decode, part)), self._args()
+            yield EventColumns(events, [event.args or none for event in events])
 
     def _told(self, decoded: Callable[[], Any]) -> Any:
         """What `decoded` returns, with its errors as `UnreadableTrace`."""
@@ -90,21 +91,24 @@ class ChromeTrace:
 class EventColumns:
     """Some events, of which each field is a column of text: JSON as it stands in the file, null where it is absent."""
 
-    def __init__(self, events: Sequence[Any], no_args: object) -> None:
+    def __init__(self, events: Sequence[Any], args: Sequence[Any]) -> None:
         self._events = events
-        self._args = [event.args or no_args for event in events]
+        self._args = args
 
-    def column(self, name: str, rows: pl.Series | None = None) -> pl.Series:
-        """A field, or a member of `args`, by the name of its column.
+    def at(self, rows: pl.Series) -> EventColumns:
+        """The events at these positions."""
+        positions = rows.to_list()
+        return EventColumns(*([*map(column.__getitem__, positions)] for column in (self._events, self._args)))
 
-        Args:
-            name: a field of an event, or a column of `args`.
-            rows: positions of the wanted events; None for all.
-        """
+    def column(self, name: str) -> pl.Series:
+        """A field, or a member of `args`, by the name of its column."""
         holders = self._events if name in _FIELDS else self._args
-        chosen = holders if rows is None else map(holders.__getitem__, rows.to_list())
-        raw = pl.Series(name, list(map(bytes, map(attrgetter(name), chosen))), dtype=pl.Binary)
+        raw = pl.Series(name, [*map(bytes, map(attrgetter(name), holders))], dtype=pl.Binary)
         return decode(raw).replace(["", "null"], None)
+
+    def columns(self, *names: str) -> pl.DataFrame:
+        """Several of them."""
+        return pl.DataFrame([self.column(name) for name in names])
 
 
 def _outline(content: bytearray | mmap.mmap) -> tuple[dict[str, Any], list[Raw]]:

@@ -59,14 +59,14 @@ _CATEGORIES = {
     "cpu_op": "range",
     "operator": "range",
     "user_annotation": "range",
+    "python_function": "module",
 }
 """Kind of event by its category, in lower case. PyTorch before 1.13 writes `Kernel`, `Memcpy` and `Operator`."""
 
 _CALLS = r"_(runtime|driver)$"
 """End of the categories of API calls: `cuda_runtime`, `cuda_driver`, `hip_runtime`."""
-_MODULE = '"nn.Module: '
-"""How the name of a module's call begins; other Python frames may be millions, and are left out."""
-_NAMES = ("process_name", "thread_name")
+_NAMES = {"module": '^"nn.Module: ', "metadata": '^"(process|thread)_name"$'}
+"""Names of the wanted events of a kind. Python frames that are no call of a module may be millions."""
 
 _WORDS = ("name", "cat", "pid", "tid", "label", "copy", "attributes")
 _SIZES = ("grid", "block")
@@ -90,31 +90,32 @@ def frames(trace: ChromeTrace) -> dict[str, pl.DataFrame]:
     for events in trace.parts():
         kinds = _kinds(events)
         for kind, names in _COLUMNS.items():
-            rows = (kinds == kind).arg_true()
-            text = pl.DataFrame([events.column(name, rows) for name in ("name", "pid", "tid", "ts", "dur", *names)])
+            text = events.at((kinds == kind).arg_true()).columns("name", "pid", "tid", "ts", "dur", *names)
             parts[kind].append(text.select(_typed(kind, text.columns, words)))
     return {kind: pl.concat(of_kind) for kind, of_kind in parts.items()}
 
 
 def _kinds(events: EventColumns) -> pl.Series:
     """Kind of each event; null for what is left out."""
-    phase, category, name = (pl.col(column) for column in ("ph", "cat", "name"))
-    lower = category.str.strip_chars('"').str.to_lowercase()
+    phase, lower = pl.col("ph"), pl.col("cat").str.strip_chars('"').str.to_lowercase()
     kind = (
         pl.when(phase == '"X"')
         .then(
             pl.when(lower.str.contains(_CALLS))
             .then(pl.lit("call"))
-            .when((lower == "python_function") & name.str.starts_with(_MODULE))
-            .then(pl.lit("range"))
             .otherwise(lower.replace_strict(_CATEGORIES, default=None, return_dtype=pl.String))
         )
         .when(phase.str.to_lowercase() == '"i"')
         .then(pl.lit("instant"))
-        .when((phase == '"M"') & name.str.strip_chars('"').is_in(_NAMES))
+        .when(phase == '"M"')
         .then(pl.lit("metadata"))
     )
-    return pl.DataFrame([events.column(column) for column in ("ph", "cat", "name")]).select(kind.alias("kind"))["kind"]
+    kinds = events.columns("ph", "cat").select(kind.alias("kind"))["kind"]
+    for of_kind, wanted in _NAMES.items():
+        rows = (kinds == of_kind).arg_true()
+        others = rows.filter(~events.at(rows).column("name").str.contains(wanted).fill_null(value=False))
+        kinds = kinds.scatter(others, None)
+    return kinds.replace("module", "range")
 
 
 def _typed(kind: str, columns: list[str], words: pl.Categorical) -> Iterator[pl.Expr]:
