@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from parsers import Trace
+from parsers.origin import KINETO, UNTIMED
 from parsers.tables import TABLES
 from ttinsys.attribution.attribute import attribute
 from ttinsys.attribution.availability import available
@@ -95,7 +96,7 @@ def overview(
     annotations = marks(trace)
     made_up = [f"No machine ran this: {stated[key]}." for key in _MADE_UP if key in stated]
     missing = _missing(whole, covered, by_domain, selection)
-    odd = _oddities(trace, covered, by_domain, elsewhere.item(), backwards.item())
+    odd = _oddities(trace, stated, covered, by_domain, elsewhere.item(), backwards.item())
     return Overview(
         path=trace.path,
         format=trace.format,
@@ -192,9 +193,9 @@ def _missing(
     if covered.is_empty() and selection:
         yield _sentence(available(whole, selection))
     elif covered.is_empty():
-        yield f"No GPU activity: {TABLES['kernels'].remedy}."
+        yield f"No GPU activity: {whole.remedy('kernels')}."
     if by_domain.is_empty() and not (selection and whole.has("nvtx_events")):
-        yield f"No NVTX ranges: {TABLES['nvtx_events'].remedy}."
+        yield f"No NVTX ranges: {whole.remedy('nvtx_events')}."
 
 
 def _sentence(text: str) -> str:
@@ -202,7 +203,12 @@ def _sentence(text: str) -> str:
 
 
 def _oddities(
-    trace: Trace, covered: pl.DataFrame, by_domain: pl.DataFrame, elsewhere: int, backwards: int
+    trace: Trace,
+    stated: Mapping[str, str],
+    covered: pl.DataFrame,
+    by_domain: pl.DataFrame,
+    elsewhere: int,
+    backwards: int,
 ) -> Iterator[str]:
     """What a reader must know to read the numbers right."""
     if trace.has("graph_launches"):
@@ -210,6 +216,8 @@ def _oddities(
     early = covered.filter(pl.col("attributed_by") == "launched_before_capture")["ops"].sum()
     if early:
         yield f"{early:,} operations were launched before the capture began, so no range can be known for them."
+    if trace.format == KINETO and UNTIMED in stated:
+        yield f"{stated[UNTIMED]} events do not say when they began: they are left out."
     unfinished = by_domain["unfinished"].sum()
     if unfinished:
         yield f"{unfinished:,} ranges were never closed: they count as open to the end of the capture."
