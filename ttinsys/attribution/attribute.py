@@ -17,6 +17,7 @@ from parsers import Trace
 from parsers.scan import lazy
 from parsers.schema import Column, Table
 from parsers.tables import COPY_KINDS
+from ttinsys.attribution.devices import GPU, with_gpus
 from ttinsys.attribution.graphs import capture_sites
 from ttinsys.attribution.identity import pid_of, process_of, tid_of
 from ttinsys.attribution.labels import LABEL_NAMES, LABELS
@@ -39,6 +40,7 @@ OPS = Table(
     Column("end_ns", pl.Int64, "End time on the GPU.", unit="ns"),
     Column("duration_ns", pl.Int64, "Duration on the GPU: `end_ns` - `start_ns`.", unit="ns"),
     Column("device", pl.Int64, "CUDA device ordinal, as the process numbers its devices."),
+    GPU,
     Column("context", pl.Int64, "CUDA context ID within the process."),
     Column("stream", pl.Int64, "CUDA stream ID within the context."),
     Column("pid", pl.Int64, "ID of the process that launched the operation."),
@@ -110,6 +112,7 @@ def _attributed(trace: Trace, wanted: set[str]) -> pl.DataFrame:
     output = {name: expression for name, expression in _output().items() if name in wanted}
     used = {root for expression in output.values() for root in expression.meta.root_names()}
     used |= {ids for column, ids in _STRINGS.items() if column in wanted}
+    used |= {"global_pid", "device_id"} if "gpu" in wanted else set()
     by_range = not wanted.isdisjoint(_FROM_RANGE)
     operations = _operations(trace)
     if by_range or not wanted.isdisjoint(_FROM_CALL):
@@ -121,6 +124,8 @@ def _attributed(trace: Trace, wanted: set[str]) -> pl.DataFrame:
         ops = _some(operations, used).collect()
     if by_range:
         ops = _in_ranges(trace, ops, wanted)
+    if "gpu" in wanted:
+        ops = with_gpus(trace, ops)
     for column in wanted & _STRINGS.keys():
         ops = _with_strings(trace, ops, column)
     return ops.select(expression.alias(name) for name, expression in output.items())

@@ -19,6 +19,7 @@ from parsers.scan import lazy
 from parsers.schema import Table
 from parsers.tables import RANGE_TYPES, TABLES
 from ttinsys.attribution.attribute import attribute
+from ttinsys.attribution.devices import settled_devices
 from ttinsys.attribution.identity import pid_of
 from ttinsys.attribution.launches import IDENTITY, api_calls, with_calls
 from ttinsys.attribution.nesting import innermost, lift, sink
@@ -112,7 +113,9 @@ def apply_selection(trace: Trace, selection: Selection) -> Trace:
         for name, table in on_gpu.items()
         if (conditions := _conditions(selection, table))
     }
-    trace = trace.having(**filtered)
+    if filtered or selection.range is not None:
+        # A part may lack the processes from which a GPU is known to be in doubt.
+        trace = trace.having(**filtered, cuda_devices=settled_devices(trace))
     return trace if selection.range is None else _inside(trace, selection.range, [*on_gpu])
 
 

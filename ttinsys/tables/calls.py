@@ -23,6 +23,7 @@ CALLS = Table(
     Column("executions", pl.UInt32, "Number of times that the call ran on the GPU: the replays of its CUDA graph if "
            "it was captured into one, else 1."),
     Column("ops", pl.UInt32, "Number of GPU operations launched in the range, outside annotated ranges in it."),
+    Column("gpu", pl.Int64, "Number of the GPU on which the call spent most time; null where that is unknown."),
     Column("gpu_ns", pl.Int64, "Sum of the durations of these operations; 0 where there is none.", unit="ns"),
     doc="one row per call of an annotated module, by thread and time of opening",
 )  # fmt: skip
@@ -42,10 +43,12 @@ def calls(ops: pl.LazyFrame, ranges: pl.LazyFrame) -> pl.LazyFrame:
     captured = pl.when(pl.col("attributed_by") == "graph_capture").then("graph_node_id").alias("node")
     launched = (
         ops.filter(pl.col("module_id").is_not_null())
-        .group_by(pl.col("module_id").alias("range_id"), captured)
+        .group_by(pl.col("module_id").alias("range_id"), captured, "gpu")
         .agg(pl.len().alias("ops"), pl.col("duration_ns").sum().alias("gpu_ns"))
+        .sort("gpu_ns", "gpu", descending=[True, False])
         .group_by("range_id")
         .agg(
+            pl.col("gpu").first(),
             pl.when(pl.col("node").is_not_null()).then("ops").otherwise(1).max().cast(pl.UInt32).alias("executions"),
             pl.col("ops", "gpu_ns").sum(),
         )
