@@ -6,7 +6,8 @@
 
 An operation is attributed in two steps. Its correlation ID, unique within a process, gives the API call that launched
 it. Of the ranges that are open on the calling thread when the call begins, the innermost one is the operation's range.
-A kernel of a replayed CUDA graph belongs to the range in which its node was captured.
+A kernel of a replayed CUDA graph belongs to the range in which its node was captured, as repeated for the launch: see
+`ttinsys.attribution.replays`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ttinsys.attribution.launches import IDENTITY, api_calls, with_calls
 from ttinsys.attribution.nesting import extended, inherited, innermost
 from ttinsys.attribution.nvtx import UNNAMED, ranges
 from ttinsys.attribution.operators import classify
+from ttinsys.attribution.replays import replay_ranges
 
 OPS = Table(
     "ops",
@@ -67,7 +69,8 @@ OPS = Table(
     Column("graph_id", pl.Int64, "CUDA graph ID; null for other kinds than `graph`."),
     Column("graph_node_id", pl.Int64, "CUDA graph node ID; null for operations that no graph launched."),
     Column("correlation_id", pl.Int64, "Correlation ID, which links the operation to its API call within the process."),
-    Column("range_id", pl.Int64, "nsys's RangeId of the innermost range; null where there is none."),
+    Column("range_id", pl.Int64, "nsys's RangeId of the innermost range, negative for a range that a CUDA graph "
+           "replays; null where there is none."),
     Column("range", pl.String, "Name of the innermost range, `(unnamed)` for a range without text; null where there is "
            "no range."),
     Column("path", pl.String, "Names of all ranges around the launch, outermost first, joined by `/`; null where there "
@@ -84,7 +87,8 @@ OPS = Table(
 
 REASONS = {
     "launch": "the innermost range open on the launching thread when the call began",
-    "graph_capture": "the innermost range open when the CUDA graph node was captured",
+    "graph_capture": "the innermost range open when the CUDA graph node was captured, repeated for the launch of the "
+    "graph",
     "no_range_open": "the launching thread had no range open",
     "launched_before_capture": "launched before the capture began, or before the part that was cut out of it",
     "no_api_call": "the capture holds no API call with this correlation id",
@@ -135,6 +139,8 @@ def _some(frame: pl.LazyFrame, names: set[str]) -> pl.LazyFrame:
     return frame.select(name for name in frame.collect_schema().names() if name in names)
 
 
+# Columns of ranges that tell where operations belong.
+_PLACED = ("index", "start_ns", "end_ns", "global_tid", "parent", "captured_id")
 # By output column: the column of string ids that its text comes from.
 _STRINGS = {"kernel": "name_id", "kernel_short": "short_name_id", "operator": "name_id", "api": "api_name_id"}
 # Columns of `OPS` by the join that provides them, which is skipped where none of them is wanted.
@@ -185,7 +191,7 @@ def _in_ranges(trace: Trace, ops: pl.DataFrame, wanted: set[str]) -> pl.DataFram
     own = ["range_id", "name", "depth", "domain", *({"path"} & wanted)]
     # Labels cost a pass over all marks, and most callers want none.
     labels = LABEL_NAMES if not wanted.isdisjoint(_FROM_MODULE) else ()
-    nested = ranges(trace).select("start_ns", "end_ns", "global_tid", "parent", *own, *labels).collect()
+    nested = ranges(trace).select(*_PLACED, *own, *labels).collect()
     range_index = innermost(nested, ops["global_tid"], ops["api_start_ns"])
     how = pl.repeat("launch", ops.height, dtype=pl.String, eager=True)
     if trace.has("graph_nodes"):
@@ -196,8 +202,9 @@ def _in_ranges(trace: Trace, ops: pl.DataFrame, wanted: set[str]) -> pl.DataFram
             maintain_order="left",
         )
         capture_index = innermost(nested, captured["capture_tid"], captured["capture_ns"])
-        how = how.set(capture_index.is_not_null(), "graph_capture")
-        range_index = capture_index.zip_with(capture_index.is_not_null(), range_index)
+        launched_in, launches = range_index, ops.select("global_tid", "api_start_ns")
+        range_index = replay_ranges(nested, launches, launched_in, capture_index)
+        how = how.set(capture_index.is_not_null() & range_index.ne_missing(launched_in), "graph_capture")
     # A null index gives a row of nulls, so the name of a range without text must not be filled there.
     name = pl.when(range_index.is_not_null()).then(pl.col("name").fill_null(UNNAMED)).alias("name")
     of_ranges = nested.select(own)[range_index].with_columns(name)

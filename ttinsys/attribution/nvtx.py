@@ -19,6 +19,7 @@ from parsers.tables import CATEGORY_EVENT, DOMAIN_CREATE_EVENT, PUSH_POP_TYPES, 
 from ttinsys.attribution.identity import pid_of, process_of, tid_of
 from ttinsys.attribution.labels import LABEL_NAMES, LABEL_SOURCES, LABELS, with_labels
 from ttinsys.attribution.nesting import extended, nest, trail
+from ttinsys.attribution.replays import with_replays
 
 UNNAMED = "(unnamed)"
 """Name in a path of a range without text."""
@@ -26,8 +27,10 @@ UNNAMED = "(unnamed)"
 RANGES = Table(
     "ranges",
     Column("index", pl.UInt32, "Position of the range: by thread, then by the order in which ranges open."),
-    Column("range_id", pl.Int64, "nsys's RangeId: the row number of the event in the export, from 1."),
-    Column("kind", pl.String, "`push_pop` for a range of a thread's stack, `start_end` for a process range."),
+    Column("range_id", pl.Int64, "nsys's RangeId: the row number of the event in the export, from 1; negative for "
+           "replays, which are no events."),
+    Column("kind", pl.String, "`push_pop` for a range of a thread's stack, `start_end` for a process range, "
+           "`graph_replay` for a captured range, once more for each launch of its CUDA graph."),
     Column("global_tid", pl.Int64, "nsys's global ID of the thread that opened the range, which contains its process."),
     Column("pid", pl.Int64, "ID of the process that opened the range."),
     Column("tid", pl.Int64, "ID of the thread that opened the range."),
@@ -36,7 +39,9 @@ RANGES = Table(
     Column("category", pl.String, "Name of the NVTX category; null where the range has none."),
     Column("name", pl.String, "Text of the range; null where it has none."),
     Column("start_ns", pl.Int64, "Time on the CPU when the range opened.", unit="ns"),
-    Column("end_ns", pl.Int64, "Time on the CPU when the range closed; null where it never did.", unit="ns"),
+    Column("end_ns", pl.Int64, "Time on the CPU when the range closed; null where it never did. A replay takes no time "
+           "on the CPU: it opens and closes when its launch begins.", unit="ns"),
+    Column("captured_id", pl.Int64, "RangeId of the captured range that a replay repeats; null for other ranges."),
     Column("parent", pl.UInt32, "`index` of the enclosing range on the same thread; null at the top."),
     Column("depth", pl.UInt32, "Number of enclosing ranges."),
     Column("path", pl.String, "Names from the outermost range to this one, joined by `/`. A range that is named after "
@@ -45,7 +50,8 @@ RANGES = Table(
     Column("payload_uint64", pl.UInt64, "Payload of the range, where it is an unsigned integer; else null."),
     Column("payload_double", pl.Float64, "Payload of the range, where it is a floating-point number; else null."),
     *LABELS,
-    doc="one row per NVTX range that opens and closes on one thread, or never closes",
+    doc="one row per NVTX range that opens and closes on one thread, or never closes, and per captured range and "
+    "launch of its CUDA graph",
     sources=("NVTX_EVENTS",),
 )  # fmt: skip
 
@@ -72,7 +78,8 @@ def _nested(trace: Trace, wanted: set[str]) -> pl.DataFrame:
     needed = {*wanted, "global_tid", "start_ns", "end_ns", "row_id"}
     needed |= {"name"} if "path" in wanted else set()
     needed |= {*LABEL_SOURCES} if labelled else set()
-    nested = nest(nestable_ranges(trace, [name for name in _UNNESTED if name in needed]).collect())
+    needed |= {"name", "domain_id"} if trace.has("graph_nodes") else set()
+    nested = with_replays(trace, nest(nestable_ranges(trace, [name for name in _UNNESTED if name in needed]).collect()))
     if "path" in wanted:
         nested = with_paths(nested)
     return with_labels(trace, nested) if labelled else nested
@@ -189,5 +196,5 @@ def with_paths(nested: pl.DataFrame) -> pl.DataFrame:
     return nested.with_columns(trail(nested, parts, separator="/").alias("path"))
 
 
-_COMPUTED = ("index", "parent", "depth", "path", *LABEL_NAMES)
+_COMPUTED = ("index", "parent", "depth", "captured_id", "path", *LABEL_NAMES)
 _UNNESTED = {**{name: dtype for name, dtype in RANGES.schema.items() if name not in _COMPUTED}, "row_id": pl.Int64()}

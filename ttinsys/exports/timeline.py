@@ -10,6 +10,7 @@ from ttinsys.attribution.devices import numbered_gpus
 from ttinsys.attribution.identity import pid_of, tid_of
 from ttinsys.attribution.launches import api_calls
 from ttinsys.attribution.nesting import deepest, extended
+from ttinsys.attribution.replays import REPLAY
 from ttinsys.exports import Capture, brief_kernels, frames
 from ttinsys.exports.lanes import lanes, nesting
 from ttinsys.measures.intervals import gpu_label, timeline
@@ -238,7 +239,8 @@ def _cpu_intervals(capture: Capture, within: tuple[int, int] | None) -> pl.DataF
     )
     ends = [frame["end_ns"].max() for frame in (capture.ops, capture.ranges, calls)]
     last = max((moment for moment in ends if isinstance(moment, int)), default=0)
-    ranges = capture.ranges.select(
+    # Replays of CUDA graphs are shown on the GPU: no code of theirs runs on the CPU.
+    ranges = capture.ranges.filter(pl.col("kind") != REPLAY).select(
         "global_tid",
         "start_ns",
         # A range that never closed is drawn up to the last event.

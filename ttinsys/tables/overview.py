@@ -174,7 +174,7 @@ def _threads(trace: Trace, nested: pl.LazyFrame) -> pl.LazyFrame:
     )
     programs = trace.processes.select("pid", pl.col("name").alias("process")).unique("pid", keep="first")
     calls = trace.api_calls.group_by("global_tid").agg(pl.len().alias("api_calls"))
-    opened = nested.group_by("global_tid").agg(pl.len().alias("ranges"))
+    opened = nested.filter(pl.col("captured_id").is_null()).group_by("global_tid").agg(pl.len().alias("ranges"))
     return (
         calls.join(opened, on="global_tid", how="full", coalesce=True)
         .join(named, on="global_tid", how="left")
