@@ -175,19 +175,22 @@ def gaps(
 
     Args:
         *traces: Traces that `ttinsys.load` opened.
-        by: Group rows by component or step, or give one row per device.
+        by: Group rows by component or step, or give one row per GPU.
 
     Returns:
-        A `polars.DataFrame`, one row per device and component, step or whole trace; `cpu_ns`,
-            `launch_ns`, `sync_ns`, `latency_ns` and `unknown_ns` add up to `idle_ns`:
-            device: CUDA device ordinal.
+        A `polars.DataFrame`, one row per GPU and component, step or whole trace; `cpu_ns`, `launch_ns`,
+            `sync_ns`, `latency_ns` and `unknown_ns` add up to `idle_ns`:
+            device: CUDA device ordinal; null where the processes of a GPU number it differently.
+            gpu: Number of the GPU, as in `info`; null where the export does not tell which GPU it is,
+                and the row is of a process and its device.
+            pid: ID of the process whose device it is, where `gpu` is null; else null.
             component: Part of the pipeline, such as `denoiser`; `(pipeline)` for the pipeline as a
                 whole, `(not annotated)` in a range without annotation, `(reason)` without a range.
             step: Number of the denoising step or token, from 0 in each run; null outside steps.
             step_id: RangeId of the step's range, which tells steps of several runs apart; null outside
                 steps.
-            span_ns (ns): Busy and idle time; over all rows of a device it adds up to first start to
-                last end.
+            span_ns (ns): Busy and idle time; over all rows of a GPU it adds up to first start to last
+                end.
             busy_ns (ns): Time in which operations run; overlap counts for the operation that began
                 first.
             idle_ns (ns): Time without any operation, before the operations of the row.
@@ -206,9 +209,9 @@ def gaps(
             concurrent_ns (ns): Time in which two streams or more are busy; it counts for the operation
                 that began last.
             copy_ns (ns): Sum of durations of memory copies.
-            copy_exposed_ns (ns): Part of `copy_ns` in which no kernel but NCCL's runs on the device.
+            copy_exposed_ns (ns): Part of `copy_ns` in which no kernel but NCCL's runs on the GPU.
             nccl_ns (ns): Sum of durations of NCCL kernels.
-            nccl_exposed_ns (ns): Part of `nccl_ns` in which no other kernel runs on the device.
+            nccl_exposed_ns (ns): Part of `nccl_ns` in which no other kernel runs on the GPU.
             wait_ns (ns): Time from the opening of the step on the CPU to its first operation on the
                 GPU; null outside steps.
             from_ns (ns): First start on the GPU, relative to the first annotated range (or, without
@@ -446,13 +449,17 @@ def roofline(
         float32: Compare 32-bit floats with the peak of TF32, or of single precision.
 
     Returns:
-        A `polars.DataFrame`, one row per device and layer, role or component, the longest first, and
-            per reason why work has no layer:
+        A `polars.DataFrame`, one row per GPU and layer, role or component, the longest first, and per
+            reason why work has no layer:
             component: Part of the pipeline, such as `denoiser`; `(pipeline)` for the pipeline as a
                 whole, `(not annotated)` in a range without annotation, `(reason)` without a range.
             role: What the layer does, such as `linear`; `(not annotated)` in a range without
                 annotation, `(reason)` without a range.
-            device: CUDA device ordinal; null for calls whose GPU work is not in the trace.
+            device: CUDA device ordinal; null for calls whose GPU work is not in the trace, and where
+                the processes of a GPU number it differently.
+            gpu: Number of the GPU, as in `info`; null for calls whose GPU work is not in the trace, and
+                where the export does not tell which GPU it is.
+            pid: ID of the process whose device it is, where `gpu` is null; else null.
             gpu_ns (ns): Sum of GPU durations of the calls, without those of annotated ranges in them.
             intensity (FLOP/B): Arithmetic intensity: `flops` divided by `least_bytes`; null where no
                 cost is annotated.

@@ -6,7 +6,8 @@
 
 An operation is attributed in two steps. Its correlation ID, unique within a process, gives the API call that launched
 it. Of the ranges that are open on the calling thread when the call begins, the innermost one is the operation's range.
-A kernel of a replayed CUDA graph belongs to the range in which its node was captured.
+A kernel of a replayed CUDA graph belongs to the range in which its node was captured, as repeated for the launch: see
+`ttinsys.attribution.replays`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from parsers import Trace
 from parsers.scan import lazy
 from parsers.schema import Column, Table
 from parsers.tables import COPY_KINDS
+from ttinsys.attribution.devices import GPU, with_gpus
 from ttinsys.attribution.graphs import capture_sites
 from ttinsys.attribution.identity import pid_of, process_of, tid_of
 from ttinsys.attribution.labels import LABEL_NAMES, LABELS, OF_SURROUNDINGS
@@ -25,6 +27,7 @@ from ttinsys.attribution.nesting import extended, inherited, innermost
 from ttinsys.attribution.nvtx import RangeReader
 from ttinsys.attribution.paths import UNNAMED
 from ttinsys.attribution.operators import classify
+from ttinsys.attribution.replays import replay_ranges
 
 OPS = Table(
     "ops",
@@ -40,6 +43,7 @@ OPS = Table(
     Column("end_ns", pl.Int64, "End time on the GPU.", unit="ns"),
     Column("duration_ns", pl.Int64, "Duration on the GPU: `end_ns` - `start_ns`.", unit="ns"),
     Column("device", pl.Int64, "CUDA device ordinal, as the process numbers its devices."),
+    GPU,
     Column("context", pl.Int64, "CUDA context ID within the process."),
     Column("stream", pl.Int64, "CUDA stream ID within the context."),
     Column("pid", pl.Int64, "ID of the process that launched the operation."),
@@ -66,7 +70,8 @@ OPS = Table(
     Column("graph_id", pl.Int64, "CUDA graph ID; null for other kinds than `graph`."),
     Column("graph_node_id", pl.Int64, "CUDA graph node ID; null for operations that no graph launched."),
     Column("correlation_id", pl.Int64, "Correlation ID, which links the operation to its API call within the process."),
-    Column("range_id", pl.Int64, "nsys's RangeId of the innermost range; null where there is none."),
+    Column("range_id", pl.Int64, "nsys's RangeId of the innermost range, negative for a range that a CUDA graph "
+           "replays; null where there is none."),
     Column("range", pl.String, "Name of the innermost range, `(unnamed)` for a range without text; null where there is "
            "no range."),
     Column("group", pl.String, "Stable name of the innermost range, without what differs from call to call; null where "
@@ -86,7 +91,8 @@ OPS = Table(
 
 REASONS = {
     "launch": "the innermost range open on the launching thread when the call began",
-    "graph_capture": "the innermost range open when the CUDA graph node was captured",
+    "graph_capture": "the innermost range open when the CUDA graph node was captured, repeated for the launch of the "
+    "graph",
     "no_range_open": "the launching thread had no range open",
     "launched_before_capture": "launched before the capture began, or before the part that was cut out of it",
     "no_api_call": "the capture holds no API call with this correlation id",
@@ -116,6 +122,7 @@ def _attributed(trace: Trace, reader: RangeReader, wanted: set[str]) -> pl.DataF
     output = {name: expression for name, expression in _output().items() if name in wanted}
     used = {root for expression in output.values() for root in expression.meta.root_names()}
     used |= {ids for column, ids in _STRINGS.items() if column in wanted}
+    used |= {"global_pid", "device_id"} if "gpu" in wanted else set()
     by_range = not wanted.isdisjoint(_FROM_RANGE)
     operations = _operations(trace)
     if by_range or not wanted.isdisjoint(_FROM_CALL):
@@ -127,6 +134,8 @@ def _attributed(trace: Trace, reader: RangeReader, wanted: set[str]) -> pl.DataF
         ops = _some(operations, used).collect()
     if by_range:
         ops = _in_ranges(trace, reader, ops, wanted)
+    if "gpu" in wanted:
+        ops = with_gpus(trace, ops)
     for column in wanted & _STRINGS.keys():
         ops = _with_strings(trace, ops, column)
     return ops.select(expression.alias(name) for name, expression in output.items())
@@ -136,6 +145,8 @@ def _some(frame: pl.LazyFrame, names: set[str]) -> pl.LazyFrame:
     return frame.select(name for name in frame.collect_schema().names() if name in names)
 
 
+# Columns of ranges that tell where operations belong.
+_PLACED = ("index", "start_ns", "end_ns", "global_tid", "parent", "captured_id")
 # By output column: the column of string ids that its text comes from.
 _STRINGS = {"kernel": "name_id", "kernel_short": "short_name_id", "operator": "name_id", "api": "api_name_id"}
 # Columns of `OPS` by the join that provides them, which is skipped where none of them is wanted.
@@ -186,7 +197,7 @@ def _in_ranges(trace: Trace, reader: RangeReader, ops: pl.DataFrame, wanted: set
     own = ["range_id", "depth", "domain", *("name" for _ in {"range"} & wanted), *sorted({"group", "path"} & wanted)]
     # Labels cost a pass over all marks, and most callers want none.
     labels = LABEL_NAMES if not wanted.isdisjoint(_FROM_MODULE) else ()
-    used = {"start_ns", "end_ns", "global_tid", "parent", *own, *labels, *(["group"] if labels else [])}
+    used = {*_PLACED, *own, *labels, *(["group"] if labels else [])}
     nested = reader.read(sorted(used))
     range_index = innermost(nested, ops["global_tid"], ops["api_start_ns"])
     how = pl.repeat("launch", ops.height, dtype=pl.String, eager=True)
@@ -198,8 +209,9 @@ def _in_ranges(trace: Trace, reader: RangeReader, ops: pl.DataFrame, wanted: set
             maintain_order="left",
         )
         capture_index = innermost(nested, captured["capture_tid"], captured["capture_ns"])
-        how = how.set(capture_index.is_not_null(), "graph_capture")
-        range_index = capture_index.zip_with(capture_index.is_not_null(), range_index)
+        launched_in, launches = range_index, ops.select("global_tid", "api_start_ns")
+        range_index = replay_ranges(nested, launches, launched_in, capture_index)
+        how = how.set(capture_index.is_not_null() & range_index.ne_missing(launched_in), "graph_capture")
     # A null index gives a row of nulls, so the name of a range without text must not be filled there.
     unnamed = [pl.when(range_index.is_not_null()).then(pl.col(text).fill_null(UNNAMED)).alias(text)
                for text in ("name", "group") if text in own]  # fmt: skip

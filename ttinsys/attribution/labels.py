@@ -91,7 +91,7 @@ _OF_CALL = ("q_len", "kv_len", "heads", "dtype", "flops", "bytes")
 _DOMAIN = ("process", "domain_id")
 _BY_NAME = {column.name: column for column in LABELS if column.name in {*_OF_MODULE, *_OF_STEP, *_OF_CALL}}
 
-LABEL_SOURCES = ("global_tid", "start_ns", "end_ns", "domain_id", "name", "payload_int64", "range_id")
+LABEL_SOURCES = ("captured_id", "global_tid", "start_ns", "end_ns", "domain_id", "name", "payload_int64", "range_id")
 """Columns of a range that its labels are derived from, beside its nesting."""
 
 
@@ -232,4 +232,12 @@ def _calls(marks_of_trace: pl.DataFrame, nested: pl.DataFrame) -> pl.Series:
     call_marks = marks_of_trace.filter(pl.col("text") == labels.CALL_TEXT)
     range_index = innermost(nested, call_marks["global_tid"], call_marks["start_ns"])
     known = range_index.is_not_null()
-    return call.scatter(range_index.filter(known), call_marks["value"].filter(known))
+    call = call.scatter(range_index.filter(known), call_marks["value"].filter(known))
+    # A replay is a call as the captured one, whose marks were not repeated.
+    captured = nested.select("captured_id").join(
+        pl.DataFrame({"captured_id": nested["range_id"], "call": call}),
+        on="captured_id",
+        how="left",
+        maintain_order="left",
+    )["call"]
+    return captured.zip_with(nested["captured_id"].is_not_null(), call)

@@ -33,33 +33,44 @@ ATTENTION = "attention"
 """Role of an attention whose axis is not known yet."""
 
 
-def with_labels(trace: Trace | None, nested: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
-    """Add `group` and the columns `LABELS`: those that our annotation wrote, then those that a dialect tells.
+def with_readings(nested: pl.DataFrame, names: pl.DataFrame) -> tuple[pl.DataFrame, Surroundings | None]:
+    """Read the names of ranges, and add a range around each attention that is spelt out in products and a softmax.
 
     Args:
-        trace: the trace of the ranges; None where it has no mark, and so no annotation.
-        nested: ranges as `nest` returns them, with `name_key` and `LABEL_SOURCES` but for `name`.
+        nested: ranges as `nest` returns them, with `name_key` and `LABEL_SOURCES`.
         names: distinct names, by `name_key`: `domain`, `name` and `payload_json`.
 
     Returns:
-        The ranges, with these columns; attention that is spelt out in products and a softmax adds a range around them.
+        The ranges, with `OF_NAMES`, `seq` and `SIZED`, or with `group` and `labelled_by` alone where only our annotation
+        named ranges; and what tells the axes of attention, None in that case.
     """
     read = read_names(names, OF_NAMES)
-    others = ~read["labelled_by"].unique().drop_nulls().is_in(["ttinsys"])
-    if others.any():
-        nested, around = _with_readings(nested, names, read)
-        nested = with_cores(nested, names)
-    else:
-        nested = nested.hstack(read.select("group", "labelled_by")[nested["name_key"]])
+    if read["labelled_by"].unique().drop_nulls().is_in(["ttinsys"]).all():
+        return nested.hstack(read.select("group", "labelled_by")[nested["name_key"]]), None
+    nested, around = _with_sizes(nested, names, read)
+    return with_cores(nested, names), around
+
+
+def with_labels(
+    trace: Trace | None, nested: pl.DataFrame, names: pl.DataFrame, around: Surroundings | None
+) -> pl.DataFrame:
+    """Add the columns `LABELS`: those that our annotation wrote, then those that a dialect tells.
+
+    Args:
+        trace: the trace of the ranges; None where it has no mark, and so no annotation.
+        nested: ranges, and `around`: as `with_readings` returns them.
+        names: distinct names, by `name_key`.
+    """
     named = nested.with_columns(names["name"].gather(nested["name_key"]).alias("name")) if trace is not None else nested
     labels = labels_of_marks(trace, named)
     annotated = labels["role"].is_not_null()
     if annotated.any():
         nested = nested.with_columns(
             named["name"].cast(pl.Categorical).zip_with(annotated, nested["group"]).alias("group"),
-            pl.when(annotated).then(pl.lit("ttinsys")).otherwise("labelled_by").alias("labelled_by"),
+            pl.lit("ttinsys", pl.Categorical).alias("_ours"),
         )
-    if others.any():
+        nested = nested.with_columns(nested["_ours"].zip_with(annotated, nested["labelled_by"]).alias("labelled_by"))
+    if around is not None:
         told = _told(nested, annotated, around)
         labels = told.with_columns(
             pl.coalesce(labels[name], pl.col(name).cast(labels[name].dtype)).alias(name)
@@ -67,9 +78,7 @@ def with_labels(trace: Trace | None, nested: pl.DataFrame, names: pl.DataFrame) 
             else labels[name]
             for name in labels.columns
         )
-        nested = nested.drop(
-            [name for name in (*OF_NAMES, "seq", *SIZED) if name not in {"group", "labelled_by"}], strict=False
-        )
+        nested = nested.drop([*OF_NAMES[1:-1], "seq", *SIZED], strict=False)
     return nested.with_columns(
         labels[column.name] if column.name in labels.columns else pl.lit(None, column.dtype).alias(column.name)
         for column in LABELS
@@ -77,7 +86,7 @@ def with_labels(trace: Trace | None, nested: pl.DataFrame, names: pl.DataFrame) 
     )
 
 
-def _with_readings(nested: pl.DataFrame, names: pl.DataFrame, read: pl.DataFrame) -> tuple[pl.DataFrame, Surroundings]:
+def _with_sizes(nested: pl.DataFrame, names: pl.DataFrame, read: pl.DataFrame) -> tuple[pl.DataFrame, Surroundings]:
     """Add `OF_NAMES`, `seq` and `SIZED` to ranges, from their names; and gather what tells the axes of attention."""
     if (read["direction"] == "backward").any():
         # The PyTorch profiler's numbers are payloads. The engine's own frame around a backward has the number of what is

@@ -35,7 +35,7 @@ def nest(ranges: pl.DataFrame) -> pl.DataFrame:
         .with_row_index("index")
     )
     parent = _previous_longer(ranges["global_tid"], ranges["_end"])
-    return ranges.with_columns(parent.replace(ranges.height, None).alias("parent"), _depth(parent).alias("depth")).drop(
+    return ranges.with_columns(parent.replace(ranges.height, None).alias("parent"), depths(parent).alias("depth")).drop(
         "_end"
     )
 
@@ -146,8 +146,12 @@ def _previous_longer(thread: pl.Series, end: pl.Series) -> pl.Series:
     return pointer.slice(0, count)
 
 
-def _depth(parent: pl.Series) -> pl.Series:
-    """Number of ancestors of each range. In `parent` the number of ranges stands for "none"."""
+def depths(parent: pl.Series) -> pl.Series:
+    """Number of ancestors of each range.
+
+    Args:
+        parent: position of the parent of each range; the number of ranges stands for "none".
+    """
     count = parent.len()
     hop = extended(parent, count)
     depth = (hop != count).cast(pl.UInt32)

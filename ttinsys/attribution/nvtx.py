@@ -18,18 +18,21 @@ from parsers.scan import lazy
 from parsers.schema import Column, Table
 from parsers.tables import CATEGORY_EVENT, DOMAIN_CREATE_EVENT, MARK_EVENT, PUSH_POP_TYPES, RANGE_TYPES
 from ttinsys.attribution.identity import pid_of, process_of, tid_of
-from ttinsys.attribution.labels import LABEL_NAMES, LABEL_SOURCES, LABELS
 from ttinsys.attribution.dialects import read_names
-from ttinsys.attribution.meaning import with_labels
+from ttinsys.attribution.labels import LABEL_NAMES, LABEL_SOURCES, LABELS
+from ttinsys.attribution.meaning import with_labels, with_readings
 from ttinsys.attribution.nesting import extended, nest
-from ttinsys.attribution.texts import TEXTS, distinct_names, with_texts
 from ttinsys.attribution.paths import with_paths
+from ttinsys.attribution.replays import with_replays
+from ttinsys.attribution.texts import TEXTS, distinct_names, with_texts
 
 RANGES = Table(
     "ranges",
     Column("index", pl.UInt32, "Position of the range: by thread, then by the order in which ranges open."),
-    Column("range_id", pl.Int64, "nsys's RangeId: the row number of the event in the export, from 1."),
-    Column("kind", pl.String, "`push_pop` for a range of a thread's stack, `start_end` for a process range."),
+    Column("range_id", pl.Int64, "nsys's RangeId: the row number of the event in the export, from 1; negative for "
+           "replays, which are no events."),
+    Column("kind", pl.String, "`push_pop` for a range of a thread's stack, `start_end` for a process range, "
+           "`graph_replay` for a captured range, once more for each launch of its CUDA graph."),
     Column("global_tid", pl.Int64, "nsys's global ID of the thread that opened the range, which contains its process."),
     Column("pid", pl.Int64, "ID of the process that opened the range."),
     Column("tid", pl.Int64, "ID of the thread that opened the range."),
@@ -40,7 +43,9 @@ RANGES = Table(
     Column("group", pl.String, "Stable name of the range: its text without what differs from call to call, as a "
            "dialect reads it; the text where none does."),
     Column("start_ns", pl.Int64, "Time on the CPU when the range opened.", unit="ns"),
-    Column("end_ns", pl.Int64, "Time on the CPU when the range closed; null where it never did.", unit="ns"),
+    Column("end_ns", pl.Int64, "Time on the CPU when the range closed; null where it never did. A replay takes no time "
+           "on the CPU: it opens and closes when its launch begins.", unit="ns"),
+    Column("captured_id", pl.Int64, "RangeId of the captured range that a replay repeats; null for other ranges."),
     Column("parent", pl.UInt32, "`index` of the enclosing range on the same thread; null at the top."),
     Column("depth", pl.UInt32, "Number of enclosing ranges."),
     Column("path", pl.String, "Groups from the outermost range to this one, joined by `/`. A range that is named after "
@@ -50,7 +55,8 @@ RANGES = Table(
     Column("payload_uint64", pl.UInt64, "Payload of the range, where it is an unsigned integer; else null."),
     Column("payload_double", pl.Float64, "Payload of the range, where it is a floating-point number; else null."),
     *LABELS,
-    doc="one row per NVTX range that opens and closes on one thread, or never closes",
+    doc="one row per NVTX range that opens and closes on one thread, or never closes, and per captured range and "
+    "launch of its CUDA graph",
     sources=("NVTX_EVENTS",),
 )  # fmt: skip
 
@@ -108,8 +114,17 @@ class RangeReader:
 def _nested(trace: Trace, wanted: set[str]) -> pl.DataFrame:
     """Ranges with at least the `wanted` columns of `RANGES`; texts that repeat may be categorical."""
     labelled = not wanted.isdisjoint(LABEL_NAMES)
-    named = labelled or not wanted.isdisjoint({"name", "group", "path", "payload_json"})
-    needed = {*wanted, "global_tid", "start_ns", "end_ns", "row_id", *(LABEL_SOURCES if labelled else ())}
+    named = labelled or trace.has("graph_nodes") or not wanted.isdisjoint({"name", "group", "path", "payload_json"})
+    needed = {
+        *wanted,
+        "global_tid",
+        "start_ns",
+        "end_ns",
+        "row_id",
+        "range_id",
+        "domain_id",
+        *(LABEL_SOURCES if labelled else ()),
+    }
     needed |= {"domain", *TEXTS} if named else set()
     events = _events(trace, needed).collect()
     texts = trace.strings.select("id", "value").collect() if needed & {"domain", "category"} else None
@@ -123,15 +138,16 @@ def _nested(trace: Trace, wanted: set[str]) -> pl.DataFrame:
     found = _resolved(opened, namings, columns)
     del opened
     if texts is None or not named:
-        return nest(found)
+        return with_replays(trace, nest(found))
     key, names = distinct_names(found, texts)
     del texts
     nested = nest(found.drop("domain", *TEXTS).with_columns(key))
     del found
     if labelled:
-        nested = with_labels(trace if has_marks else None, nested, names)
+        nested, around = with_readings(nested, names)
+        nested = with_labels(trace if has_marks else None, with_replays(trace, nested), names, around)
     else:
-        nested = nested.hstack(read_names(names, ("group",))[nested["name_key"]])
+        nested = with_replays(trace, nested.hstack(read_names(names, ("group",))[nested["name_key"]]))
     # A range that was added around spelt-out attention has no text.
     nested = nested.with_columns(
         extended(names[name], None).gather(nested["name_key"].fill_null(names.height)).alias(name)
@@ -141,7 +157,7 @@ def _nested(trace: Trace, wanted: set[str]) -> pl.DataFrame:
     return with_paths(nested) if "path" in wanted else nested
 
 
-_NESTING = ("index", "range_id", "global_tid", "start_ns", "end_ns", "parent", "depth")
+_NESTING = ("index", "range_id", "captured_id", "global_tid", "start_ns", "end_ns", "parent", "depth")
 _FROM_NAMES = ("domain", "group", "path", *LABEL_NAMES)
 
 
@@ -257,5 +273,5 @@ def _with_categories(opened: pl.DataFrame, categories: pl.DataFrame) -> pl.DataF
     return opened.join(last, on=identity, how="left", maintain_order="left")
 
 
-_COMPUTED = ("index", "parent", "depth", "group", "path", *LABEL_NAMES)
+_COMPUTED = ("index", "parent", "depth", "captured_id", "group", "path", *LABEL_NAMES)
 _UNNESTED = {**{name: dtype for name, dtype in RANGES.schema.items() if name not in _COMPUTED}, "row_id": pl.Int64()}

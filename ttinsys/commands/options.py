@@ -89,7 +89,11 @@ def selection_options(command: Command) -> Command:
             help="Keep GPU work that starts in [START, END), such as 1.5s/2s or /300ms.",
         ),
         click.option(
-            "--device", multiple=True, type=int, metavar="N", help="Keep GPU work of this CUDA device; repeatable."
+            "--device",
+            multiple=True,
+            type=int,
+            metavar="N",
+            help="Keep GPU work of this CUDA device, as its process numbers it; repeatable.",
         ),
         click.option(
             "--stream", multiple=True, type=int, metavar="N", help="Keep GPU work of this CUDA stream; repeatable."

@@ -237,7 +237,11 @@ def _tiled(spans: pl.DataFrame, n: int) -> pl.DataFrame:
     """Iterations, and the rest of the sequence as prologue, between and epilogue."""
     iterations = spans.with_columns(pl.lit("iteration").alias("part"), pl.int_range(pl.len()).alias("number"))
     rest = pl.DataFrame(
-        {"first": [0, *spans["end"]], "end": [*spans["first"], n], "part": ["prologue", *["between"] * (spans.height - 1), "epilogue"]}
+        {
+            "first": [0, *spans["end"]],
+            "end": [*spans["first"], n],
+            "part": ["prologue", *["between"] * (spans.height - 1), "epilogue"],
+        }
     ).filter(pl.col("first") < pl.col("end"))
     return (
         pl.concat([iterations, rest], how="diagonal_relaxed")
@@ -252,10 +256,14 @@ def _blocks(grams: pl.DataFrame, tiles: pl.DataFrame) -> pl.DataFrame:
     rows = tiles.with_row_index("parent").with_columns(pl.col("parent").cast(pl.Int64))
     found = [
         spans.select(pl.lit(parent, pl.Int64).alias("parent"), "first", "end")
-        for parent, first, end in rows.filter(pl.col("part").is_in(["prologue", "epilogue"])).select("parent", "first", "end").iter_rows()
+        for parent, first, end in rows.filter(pl.col("part").is_in(["prologue", "epilogue"]))
+        .select("parent", "first", "end")
+        .iter_rows()
         if (spans := _repeats(grams.slice(first, end - first))) is not None
     ]
-    left = rows.filter(pl.col("part") == "iteration").select("parent", pl.col("first").alias("from"), pl.col("end").alias("to"))
+    left = rows.filter(pl.col("part") == "iteration").select(
+        "parent", pl.col("first").alias("from"), pl.col("end").alias("to")
+    )
     for _ in range(_VARIANTS):
         spans = _alike(grams, left)
         if spans is None:

@@ -116,9 +116,7 @@ def search(grams: pl.DataFrame) -> Cuts | None:
     coarsest = sorted(judged, key=lambda cuts: (-cuts.period, -cuts.coverage, -len(cuts.positions)))
     for cuts in coarsest:
         finer = [
-            other
-            for other in judged
-            if other.coverage >= _COMPARABLE * best and other.period * _FINER <= cuts.period
+            other for other in judged if other.coverage >= _COMPARABLE * best and other.period * _FINER <= cuts.period
         ]
         if cuts.coverage >= _NEAR_BEST * best and all(_exceeds(cuts, other) for other in finer):
             return _fullest(cuts, judged)
@@ -150,7 +148,9 @@ def _candidates(grams: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         .select("pos", "width", (pl.col("gram") * (WIDTHS[-1] + 1) + pl.col("width")).alias("class"))
         .sort("class", "pos")
         .with_columns(
-            pl.when(pl.col("class") == pl.col("class").shift(1)).then(pl.col("pos") - pl.col("pos").shift(1)).alias("gap")
+            pl.when(pl.col("class") == pl.col("class").shift(1))
+            .then(pl.col("pos") - pl.col("pos").shift(1))
+            .alias("gap")
         )
     )
     # A class that also occurs elsewhere, long before or after, repeats where its occurrences are close together.
@@ -280,7 +280,9 @@ def _exceeds(coarse: Cuts, fine: Cuts) -> bool:
 
     Two denoising steps are no level above one; 32 layers and the head of a language model are.
     """
-    cuts = pl.DataFrame({"cut": coarse.positions.cast(pl.Int64), "number": pl.int_range(len(coarse.positions), eager=True)})
+    cuts = pl.DataFrame(
+        {"cut": coarse.positions.cast(pl.Int64), "number": pl.int_range(len(coarse.positions), eager=True)}
+    )
     held = (
         pl.DataFrame({"pos": fine.positions.cast(pl.Int64)})
         .join_asof(cuts, left_on="pos", right_on="cut", check_sortedness=False)

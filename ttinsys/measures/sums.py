@@ -27,6 +27,12 @@ def ratio(value: pl.Expr | str, whole: pl.Expr | str) -> pl.Expr:
     return pl.when(whole > 0).then(value / divisor)
 
 
+def one_value(name: str) -> pl.Expr:
+    """The value that all rows of a column have, nulls aside; null where they differ. An aggregation."""
+    known = pl.col(name).drop_nulls()
+    return pl.when(known.n_unique() == 1).then(known.first()).alias(name)
+
+
 def share(value: str) -> pl.Expr:
     """Share of a column in its sum over all rows, or with `over` in that of a group; null where the sum is 0."""
     return ratio(value, pl.col(value).sum())

@@ -278,5 +278,5 @@ _NOISE = re.compile(
     r"|\((int|bool|unsigned long)\)(?=-?\d)"
 )
 
-IDENTIFIERS = frozenset({"pid", "tid", "device", "context", "stream", "correlation_id", "range_id"})
+IDENTIFIERS = frozenset({"pid", "tid", "device", "gpu", "context", "stream", "correlation_id", "range_id"})
 """Integer columns that name something, and count nothing."""

@@ -62,7 +62,7 @@ def _text(one: Overview, destination: Destination) -> str:
         *(printable(note) for note in one.notes),
         *(printable(run_sentence(run)) for run in one.runs),
     ]
-    gpus = one.gpus.select("device_id", "name", "chip", "sm_count", "memory_bytes")
+    gpus = one.gpus.select("gpu", "device_id", "name", "chip", "sm_count", "memory_bytes")
     sections = {
         "GPUs": gpus,
         "GPU operations": one.operations,
@@ -72,7 +72,8 @@ def _text(one: Overview, destination: Destination) -> str:
     }
     for title, frame in sections.items():
         if not frame.is_empty():
-            has_values = any(column.null_count() < frame.height for column in frame)
+            # Every GPU has a number, whether or not anything else is known of it.
+            has_values = any(column.null_count() < frame.height for column in frame if column.name != "gpu")
             text = table_text(frame, destination, _UNITS) if has_values else f"{frame.height:,} without any value"
             lines += ["", title, text.rstrip("\n")]
     return "\n".join(lines) + "\n"

@@ -12,15 +12,15 @@ import polars as pl
 
 from parsers import Trace
 from parsers.schema import Table
-from parsers.tables import GPUS
 from ttinsys.attribution.attribute import OPS, attribute
+from ttinsys.attribution.devices import NUMBERED_GPUS, numbered_gpus
 from ttinsys.attribution.launches import api_calls
 from ttinsys.attribution.nvtx import RANGES, RangeReader
 from ttinsys.tables.calls import CALLS, calls
 from ttinsys.tables.runs import RUNS, runs
 
 ANALYSIS_TABLES: dict[str, Table | None] = {
-    "ops": OPS, "ranges": RANGES, "calls": CALLS, "runs": RUNS, "gpus": GPUS, "api_calls": None,
+    "ops": OPS, "ranges": RANGES, "calls": CALLS, "runs": RUNS, "gpus": NUMBERED_GPUS, "api_calls": None,
 }  # fmt: skip
 """What an analysis may ask for, by the name of its parameter, and the declaration of its columns."""
 
@@ -38,7 +38,7 @@ def tables_of(trace: Trace) -> dict[str, pl.LazyFrame]:
         "ranges": nested,
         "calls": calls(ops, nested).cache(),
         "runs": runs(trace),
-        "gpus": trace.gpus,
+        "gpus": numbered_gpus(trace),
         "api_calls": api_calls(trace),
     }
 
