@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping
 
 import polars as pl
 
-from ttinsys.attribution.identity import pid_of
 from ttinsys.comparison.alignment import traces_of
 from ttinsys.comparison.facts import FACT_SCHEMA, Facts, fact_rows, known_number, parts_with
 from ttinsys.comparison.work import facts_of_work, reasons_by_work, uniform_change
+from ttinsys.tables.lost_launches import lost_launches
 
 ASKED = ("model", "size", "height", "width", "frames", "tokens", "prompt_tokens", "batch")
 """Columns of `RUNS` that must agree: they say what work is done, not how."""
@@ -152,27 +152,9 @@ def _facts_of_ranges(ranges: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _facts_of_launches(ops: pl.LazyFrame, api_calls: pl.LazyFrame) -> pl.LazyFrame:
-    """`launches`: calls of the functions that launch kernels; and `lost`: those whose kernel is not in the trace.
-
-    A trace with CUDA graphs has neither fact: a launch that is captured into a graph rightly has no kernel.
-    """
-    call = ["trace", "pid", "correlation_id"]
-    graphs = ops.group_by("trace").agg(
-        ((pl.col("kind") == "graph") | pl.col("graph_node_id").is_not_null()).any().alias("has_graphs")
-    )
-    calls = api_calls.select("trace", pid_of("global_tid").alias("pid"), "correlation_id", "api_name_id")
-    launched = calls.join(ops.filter(pl.col("kind") == "kernel").select(call), on=call, how="semi")
-    function = ["trace", "api_name_id"]
-    # Functions that launch kernels are those of which at least one call has a kernel: names differ between versions.
-    counted = (
-        calls.group_by(function)
-        .agg(pl.len().cast(pl.Int64).alias("launches"))
-        .join(launched.group_by(function).agg(pl.len().cast(pl.Int64).alias("kernels")), on=function)
-        .group_by("trace")
-        .agg(pl.col("launches").sum(), (pl.col("launches") - pl.col("kernels")).sum().alias("lost"))
-        .join(graphs.filter(~pl.col("has_graphs")), on="trace", how="semi")
-    )
-    return pl.concat([fact_rows(counted, name, value=name) for name in ("launches", "lost")])
+    """`launches`: calls of the functions that launch kernels; and `lost`: those whose kernel is not in the trace."""
+    counts = lost_launches(ops, api_calls)
+    return pl.concat([fact_rows(counts, name, value=name) for name in ("launches", "lost")])
 
 
 def _facts_of_runs(runs: pl.LazyFrame) -> pl.LazyFrame:
