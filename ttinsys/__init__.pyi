@@ -99,6 +99,34 @@ def breakdown(
             max_ns (ns): Longest duration of an operation.
     """
 
+def check(
+    *traces: Trace,
+) -> pl.DataFrame:
+    """Check what a trace is fit for, and what would mend what it lacks.
+
+    Rules look for events that were lost, ranges that never close, tables that are missing, clocks that disagree, CUDA
+    graphs whose kernels are hidden, autotuning, warm-up, loading, and time that nsys itself took. Each finding has its
+    numbers, the analyses that it affects, and the nsys option or the change to the program that mends it. What was checked
+    and found sound is listed, too.
+
+    Gate: --strict exits with status 1 where a finding is a problem.
+
+    Args:
+        *traces: Traces that `ttinsys.load` opened.
+
+    Returns:
+        A `polars.DataFrame`, one row per finding, the gravest first:
+            severity: Gravity of the finding: `problem`, `warning`, `note`, `sound`.
+            finding: What was seen, with its numbers.
+            remedy: Option of nsys, or change to the program, that mends it; null where the trace is
+                sound.
+            affects: Analyses whose answers it affects; `all` where none escapes.
+            rule: Name of the rule: a file of `ttinsys/checks`.
+            count: Number of events that the finding is about; null where it is about the whole trace.
+            share (ratio): Share of the GPU time that the finding is about; for `attributed` that is
+                sound, the attributed share.
+    """
+
 def diff(
     *traces: Trace,
     by: Literal['layer', 'path', 'role', 'component', 'operator', 'kernel'] | tuple[Literal['layer', 'path', 'role', 'component', 'operator', 'kernel'], ...] = ('layer',),
