@@ -54,7 +54,7 @@ class Dialect:
         claims: whether a name is of this dialect: a Boolean over `domain`, `head` (the name up to its first comma) and
             `rest` (the four characters after the comma and its space).
         reads: columns of `READING` over these, and over `name` and `payload_json`.
-        examples: real names, and what is read from each.
+        examples: real names, and what is read from each; `domain` and `payload_json` are those of the range.
         rank: dialects of lower ranks claim first.
     """
 
@@ -111,20 +111,22 @@ def read_names(names: pl.DataFrame, columns: Iterable[str] = tuple(READING)) -> 
     key = keyed.join(heads, on=keyed.columns, how="left", nulls_equal=True, maintain_order="left")["key"]
     used = dialects()
     claims = (pl.when(dialect.claims).then(pl.lit(number, pl.UInt16)) for number, dialect in enumerate(used))
-    heads = heads.with_columns(pl.coalesce(*claims, pl.lit(None, pl.UInt16)).alias("dialect"))
+    # Lazy frames compute what several expressions share once; others do not.
+    heads = heads.lazy().with_columns(pl.coalesce(*claims, pl.lit(None, pl.UInt16)).alias("dialect")).collect()
     claimed_by = heads["dialect"].gather(key)
-    result = pl.DataFrame(schema={name: READING[name] for name in wanted}).clear(names.height)
-    for number in claimed_by.unique().drop_nulls().sort():
-        rows = (claimed_by == number).arg_true()
-        read = _read(used[number], names[rows], heads, key.gather(rows), wanted)
-        if rows.len() == names.height:
-            return read
-        result = result.with_columns(result[name].scatter(rows, read[name]) for name in wanted)
     unclaimed = claimed_by.is_null().arg_true()
-    if "group" in wanted and not unclaimed.is_empty():
-        texts = names["name"].gather(unclaimed).cast(pl.Categorical)
-        result = result.with_columns(result["group"].scatter(unclaimed, texts))
-    return result
+    unread = pl.DataFrame(schema={name: READING[name] for name in wanted}).clear(unclaimed.len())
+    if "group" in wanted:
+        unread = unread.with_columns(names["name"].gather(unclaimed).cast(pl.Categorical).alias("group"))
+    parts, places = [unread], [unclaimed]
+    for number in claimed_by.unique().drop_nulls():
+        rows = (claimed_by == number).arg_true()
+        parts.append(_read(used[number], names[rows], heads, key.gather(rows), wanted))
+        places.append(rows)
+    if unclaimed.is_empty() and len(parts) == 2:
+        return parts[1]
+    # Put together, then in order: writing into columns would copy each of them once per dialect.
+    return pl.concat(parts)[pl.concat(places).arg_sort()]
 
 
 def _read(
@@ -135,13 +137,25 @@ def _read(
     of_head = [name for name in wanted if name in reads and _OF_HEAD.issuperset(reads[name].meta.root_names())]
     of_name = [name for name in wanted if name in reads and name not in of_head]
     # Only heads of this dialect: the expressions of one may fail on the names of another.
-    own = heads.filter(pl.col("dialect").is_not_null() & pl.col("key").is_in(key.unique().implode()))
-    read = own.select("key", *(reads[name].cast(READING[name]).alias(name) for name in of_head))
+    own = heads.lazy().filter(pl.col("dialect").is_not_null() & pl.col("key").is_in(key.unique().implode()))
+    read = own.select("key", *(reads[name].cast(READING[name]).alias(name) for name in of_head)).collect()
     columns = pl.DataFrame({"key": key}).join(read, on="key", how="left", maintain_order="left")
     if of_name:
-        rows = names.hstack(heads.select("head", "rest")[key]).select(reads[name].alias(name) for name in of_name)
-        columns = columns.hstack(rows)
-    return columns.select(
+        rows = names.hstack(heads.select("head", "rest")[key])
+        columns = columns.hstack(_once(rows, {name: reads[name] for name in of_name}))
+    return columns.with_columns(
         pl.col(name).cast(READING[name]) if name in columns.columns else pl.lit(None, READING[name]).alias(name)
         for name in wanted
-    )
+    ).select(wanted)
+
+
+def _once(rows: pl.DataFrame, expressions: Mapping[str, pl.Expr]) -> pl.DataFrame:
+    """Evaluate expressions, once for rows that agree in all that these depend on where many do."""
+    wanted = [expression.alias(name) for name, expression in expressions.items()]
+    used = sorted({root for expression in expressions.values() for root in expression.meta.root_names()})
+    values = rows.select(used)
+    if rows.select(pl.col("name").approx_n_unique()).item() > rows.height / 2:
+        return values.lazy().select(wanted).collect()
+    distinct = values.unique(maintain_order=True)
+    table = distinct.hstack(distinct.lazy().select(wanted).collect())
+    return values.join(table, on=used, how="left", nulls_equal=True, maintain_order="left").select(expressions.keys())

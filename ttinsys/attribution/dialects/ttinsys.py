@@ -13,6 +13,16 @@ DIALECT = Dialect(
     source="annotate/labels.py",
     claims=(pl.col("domain") == DOMAIN).fill_null(value=False),
     reads={"group": pl.col("name")},
-    examples={},
+    examples={
+        "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1": {
+            "domain": DOMAIN,
+            "group": "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1",
+        },
+        "step": {"domain": DOMAIN, "group": "step"},
+        "unet.mid_block.attentions.0.transformer_blocks.0.attn2.core": {
+            "domain": DOMAIN,
+            "group": "unet.mid_block.attentions.0.transformer_blocks.0.attn2.core",
+        },
+    },
     rank=-10,
 )
