@@ -86,7 +86,7 @@ def overview(
             _by_domain(nested),
             crossing(trace).select(pl.len()),
             _span(trace),
-            ops.select((pl.col("duration_ns") < 0).sum()),
+            ops.select((pl.col("end_ns") < pl.col("start_ns")).sum()),
             _doubtful(ops),
             trace.export_info,
             numbered_gpus(trace).sort("device_id", "id", nulls_last=True, maintain_order=True),
@@ -98,7 +98,7 @@ def overview(
     annotations = marks(trace)
     made_up = [f"No machine ran this: {stated[key]}." for key in _MADE_UP if key in stated]
     missing = _missing(whole, covered, by_domain, selection)
-    odd = _oddities(trace, covered, by_domain, elsewhere.item(), backwards.item())
+    odd = _oddities(operations, covered, by_domain, elsewhere.item(), backwards.item())
     doubts = [doubt(doubtful["pid"].to_list())] if doubtful.height else []
     return Overview(
         path=trace.path,
@@ -216,10 +216,10 @@ def _sentence(text: str) -> str:
 
 
 def _oddities(
-    trace: Trace, covered: pl.DataFrame, by_domain: pl.DataFrame, elsewhere: int, backwards: int
+    operations: pl.DataFrame, covered: pl.DataFrame, by_domain: pl.DataFrame, elsewhere: int, backwards: int
 ) -> Iterator[str]:
     """What a reader must know to read the numbers right."""
-    if trace.has("graph_launches"):
+    if "graph" in operations["kind"]:
         yield "CUDA graphs are traced as a whole: profile with --cuda-graph-trace=node to see their kernels."
     early = covered.filter(pl.col("attributed_by") == "launched_before_capture")["ops"].sum()
     if early:
@@ -230,4 +230,4 @@ def _oddities(
     if elsewhere:
         yield f"{elsewhere:,} start/end ranges close on another thread: they enclose nothing."
     if backwards:
-        yield f"{backwards:,} operations end before they start: their negative durations are counted as they are."
+        yield f"{backwards:,} operations end before they start: their negative durations are left out of sums."
