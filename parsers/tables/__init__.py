@@ -19,7 +19,7 @@ from parsers.tables.gpus import GPUS
 from parsers.tables.graph_launches import GRAPH_LAUNCHES
 from parsers.tables.graph_nodes import GRAPH_NODES
 from parsers.tables.kernels import KERNELS
-from parsers.tables.memcpys import COPY_KINDS, MEMCPYS
+from parsers.tables.memcpys import COPY_KINDS, MEMCPYS, UNIFIED_KINDS
 from parsers.tables.memsets import MEMSETS
 from parsers.tables.nvtx_events import (
     CATEGORY_EVENT,
@@ -118,4 +118,5 @@ __all__ = [
     "STRINGS",
     "TABLES",
     "THREADS",
+    "UNIFIED_KINDS",
 ]

@@ -124,7 +124,7 @@ def gaps(
         pl.col("step").first(),
         *gpu_of_rows(),
         pl.len().alias("instances"),
-        (pl.col("end_ns") - pl.col("start_ns")).sum().alias("sum_ns"),
+        (pl.col("end_ns") - pl.col("start_ns")).clip(lower_bound=0).sum().alias("sum_ns"),
         pl.col("busy_ns", "idle_ns").sum(),
         (pl.col("idle_ns") > 0).sum().alias("gaps"),
         pl.col("idle_ns").max().alias("longest_ns"),
@@ -240,7 +240,7 @@ def _exposed(placed: pl.LazyFrame) -> pl.LazyFrame:
     moves = placed.filter(is_nccl | is_copy).select(*_KEYS, "start_ns", "end_ns", is_nccl.alias("nccl"))
     at_start = with_cover(moves, "start_ns", computing, ["timeline"]).drop("until_ns")
     at_end = with_cover(at_start.rename({"covered_ns": "_covered_at_start"}), "end_ns", computing, ["timeline"])
-    time = pl.col("end_ns") - pl.col("start_ns")
+    time = (pl.col("end_ns") - pl.col("start_ns")).clip(lower_bound=0)
     exposed = time - (pl.col("covered_ns") - pl.col("_covered_at_start"))
     nccl = pl.col("nccl")
     return at_end.group_by(_KEYS).agg(

@@ -17,12 +17,12 @@ import polars as pl
 from parsers import Trace
 from parsers.scan import lazy
 from parsers.schema import Column, Table
-from parsers.tables import COPY_KINDS
+from parsers.tables import COPY_KINDS, UNIFIED_KINDS
 from ttinsys.attribution.devices import GPU, with_gpus
 from ttinsys.attribution.graphs import capture_sites
 from ttinsys.attribution.identity import pid_of, process_of, tid_of
 from ttinsys.attribution.labels import LABEL_NAMES, LABELS, OF_SURROUNDINGS
-from ttinsys.attribution.launches import IDENTITY, api_calls, with_calls
+from ttinsys.attribution.launches import IDENTITY, api_calls, with_calls, with_processes
 from ttinsys.attribution.nesting import extended, inherited, innermost
 from ttinsys.attribution.nvtx import RangeReader
 from ttinsys.attribution.paths import UNNAMED
@@ -41,7 +41,8 @@ OPS = Table(
            "`ttinsys.attribution.operators.OPERATORS`; the same as `kind` for other kinds."),
     Column("start_ns", pl.Int64, "Start time on the GPU.", unit="ns"),
     Column("end_ns", pl.Int64, "End time on the GPU.", unit="ns"),
-    Column("duration_ns", pl.Int64, "Duration on the GPU: `end_ns` - `start_ns`.", unit="ns"),
+    Column("duration_ns", pl.Int64, "Duration on the GPU: `end_ns` - `start_ns`; null, and so in no sum, where the "
+           "operation ends before it starts.", unit="ns"),
     Column("device", pl.Int64, "CUDA device ordinal, as the process numbers its devices."),
     GPU,
     Column("context", pl.Int64, "CUDA context ID within the process."),
@@ -94,6 +95,7 @@ REASONS = {
     "graph_capture": "the innermost range open when the CUDA graph node was captured, repeated for the launch of the "
     "graph",
     "no_range_open": "the launching thread had no range open",
+    "unified_memory": "a migration of unified memory: the driver moves pages, and no API call launches that",
     "launched_before_capture": "launched before the capture began, or before the part that was cut out of it",
     "no_api_call": "the capture holds no API call with this correlation id",
 }
@@ -131,7 +133,7 @@ def _attributed(trace: Trace, reader: RangeReader, wanted: set[str]) -> pl.DataF
         calls = _some(api_calls(trace), used)
         ops = _launched(*pl.collect_all([_some(operations, used).with_row_index("_row"), calls]))
     else:
-        ops = _some(operations, used).collect()
+        ops = with_processes(api_calls(trace), _some(operations, used).collect())
     if by_range:
         ops = _in_ranges(trace, reader, ops, wanted)
     if "gpu" in wanted:
@@ -168,7 +170,7 @@ def _operations(trace: Trace) -> pl.LazyFrame:
                 "[CUDA memcpy {}]",
                 pl.col("copy_kind").replace_strict(COPY_KINDS, default="Unknown", return_dtype=pl.String),
             ).alias("_label")
-        ).drop("copy_kind"),
+        ),
         "memset": trace.memsets.with_columns(pl.lit("[CUDA memset]").alias("_label")),
         "graph": trace.graph_launches.with_columns(
             # pl.format is null where an argument is null, and an operation must have a name.
@@ -183,6 +185,7 @@ def _launched(operations: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
 
     Two calls may carry the correlation ID of one operation: the one that begins first counts.
     """
+    operations = with_processes(calls.lazy(), operations)
     ops = with_calls(operations, calls)
     # The rare case: the join has added rows, and `_row` puts the others back in order.
     if ops.height > operations.height:
@@ -248,12 +251,15 @@ def _with_strings(trace: Trace, ops: pl.DataFrame, column: str) -> pl.DataFrame:
 
 def _output() -> dict[str, pl.Expr]:
     """Expression of each column of `OPS` over the joined columns."""
+    duration = pl.col("end_ns") - pl.col("start_ns")
     waited = pl.col("start_ns") - pl.col("api_end_ns")
     reason = (
         pl.when(pl.col("range_id").is_not_null())
         .then("_how")
         .when(pl.col("global_tid").is_not_null())
         .then(pl.lit("no_range_open"))
+        .when(pl.col("copy_kind").is_in(UNIFIED_KINDS))
+        .then(pl.lit("unified_memory"))
         # Correlation IDs count up, so one below all that were recorded belongs to an earlier call.
         .when(pl.col("correlation_id") < pl.col("_first_correlation_id"))
         .then(pl.lit("launched_before_capture"))
@@ -263,7 +269,7 @@ def _output() -> dict[str, pl.Expr]:
         "kernel": pl.coalesce("_label", "_kernel"),
         "kernel_short": pl.coalesce("_label", "_kernel_short"),
         "operator": pl.when(pl.col("kind") == "kernel").then(pl.col("_operator").fill_null("other")).otherwise("kind"),
-        "duration_ns": pl.col("end_ns") - pl.col("start_ns"),
+        "duration_ns": pl.when(duration >= 0).then(duration),
         "device": pl.col("device_id"),
         "context": pl.col("context_id"),
         "stream": pl.col("stream_id"),

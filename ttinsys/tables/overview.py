@@ -87,7 +87,7 @@ def overview(
             _by_domain(nested),
             crossing(trace).select(pl.len()),
             _span(trace),
-            ops.select((pl.col("duration_ns") < 0).sum()),
+            ops.select((pl.col("end_ns") < pl.col("start_ns")).sum()),
             _doubtful(ops),
             trace.export_info,
             numbered_gpus(trace).sort("device_id", "id", nulls_last=True, maintain_order=True),
@@ -99,7 +99,7 @@ def overview(
     annotations = marks(trace)
     made_up = [f"No machine ran this: {stated[key]}." for key in _MADE_UP if key in stated]
     missing = _missing(whole, covered, by_domain, selection)
-    odd = _oddities(trace, stated, covered, by_domain, elsewhere.item(), backwards.item())
+    odd = _oddities(operations, stated, covered, by_domain, elsewhere.item(), backwards.item())
     doubts = [doubt(doubtful["pid"].to_list())] if doubtful.height else []
     return Overview(
         path=trace.path,
@@ -217,7 +217,7 @@ def _sentence(text: str) -> str:
 
 
 def _oddities(
-    trace: Trace,
+    operations: pl.DataFrame,
     stated: Mapping[str, str],
     covered: pl.DataFrame,
     by_domain: pl.DataFrame,
@@ -225,7 +225,7 @@ def _oddities(
     backwards: int,
 ) -> Iterator[str]:
     """What a reader must know to read the numbers right."""
-    if trace.has("graph_launches"):
+    if "graph" in operations["kind"]:
         yield "CUDA graphs are traced as a whole: profile with --cuda-graph-trace=node to see their kernels."
     early = covered.filter(pl.col("attributed_by") == "launched_before_capture")["ops"].sum()
     if early:
@@ -238,4 +238,4 @@ def _oddities(
     if elsewhere:
         yield f"{elsewhere:,} start/end ranges close on another thread: they enclose nothing."
     if backwards:
-        yield f"{backwards:,} operations end before they start: their negative durations are counted as they are."
+        yield f"{backwards:,} operations end before they start: their negative durations are left out of sums."
