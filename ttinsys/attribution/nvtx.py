@@ -115,26 +115,20 @@ def _nested(trace: Trace, wanted: set[str]) -> pl.DataFrame:
     """Ranges with at least the `wanted` columns of `RANGES`; texts that repeat may be categorical."""
     labelled = not wanted.isdisjoint(LABEL_NAMES)
     named = labelled or trace.has("graph_nodes") or not wanted.isdisjoint({"name", "group", "path", "payload_json"})
-    needed = {
-        *wanted,
-        "global_tid",
-        "start_ns",
-        "end_ns",
-        "row_id",
-        "range_id",
-        "domain_id",
-        *(LABEL_SOURCES if labelled else ()),
-    }
-    needed |= {"domain", *TEXTS} if named else set()
-    events = _events(trace, needed).collect()
-    texts = trace.strings.select("id", "value").collect() if needed & {"domain", "category"} else None
+    needed = {*wanted, "global_tid", "start_ns", "end_ns", "row_id", "range_id", "domain_id"}
+    needed |= {*LABEL_SOURCES} if labelled else set()
+    needed |= {"domain"} if named else set()
+    has_texts = not needed.isdisjoint({"domain", "category"})
+    events = _events(trace, {*needed, *(TEXTS if has_texts else ())}).collect()
+    texts = trace.strings.select("id", "value").collect() if has_texts else None
     namings = events.filter(pl.col("event_type").is_in(_NAMING))
     namings = with_texts(namings, texts) if texts is not None else namings
     opened = events.filter(pl.col("event_type").is_in(RANGE_TYPES) & ~_ENDS_ELSEWHERE)
     has_marks = (events["event_type"] == MARK_EVENT).any()
     # Millions of rows: what is done with is dropped, for a quarter less memory at the peak.
     del events
-    columns = [name for name in (*_UNNESTED, *TEXTS) if name in needed - {"name", "payload_json"}]
+    columns = [name for name in _UNNESTED if name in needed - {"name", "payload_json"}]
+    columns += TEXTS if named else ()
     found = _resolved(opened, namings, columns)
     del opened
     if texts is None or not named:

@@ -99,7 +99,7 @@ def overview(
     annotations = marks(trace)
     made_up = [f"No machine ran this: {stated[key]}." for key in _MADE_UP if key in stated]
     missing = _missing(whole, covered, by_domain, selection)
-    odd = _oddities(operations, stated, covered, by_domain, elsewhere.item(), backwards.item())
+    odd = _oddities(trace, operations, stated, covered, by_domain, elsewhere.item(), backwards.item())
     doubts = [doubt(doubtful["pid"].to_list())] if doubtful.height else []
     return Overview(
         path=trace.path,
@@ -217,6 +217,7 @@ def _sentence(text: str) -> str:
 
 
 def _oddities(
+    trace: Trace,
     operations: pl.DataFrame,
     stated: Mapping[str, str],
     covered: pl.DataFrame,
