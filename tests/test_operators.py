@@ -327,6 +327,10 @@ def test_myelin_names_are_read_by_the_operators_they_spell() -> None:
     assert operator_of("__myl_bb1_2_TraSliSliResTraResMovSli") == "copy"
     assert operator_of("__myl_MulMaxSubExpSum_myl87_3") == "softmax"
     assert operator_of("__myl_DivMulTra_myl87_4") == "elementwise"
+    assert operator_of("__myl_ResConvAddMul_myl0_1") == "conv"
+    # The mean of squares alone, and what is left after a mean is subtracted.
+    assert operator_of("__myl_bb0_1_CastMulMeanAddSqrtDivMul_myl4_2") == "rms_norm"
+    assert operator_of("__myl_MeanSubMulMeanAddSqrtDivMul_myl4_3") == "layer_norm"
 
 
 def test_names_that_hold_the_words_of_other_operators() -> None:
