@@ -118,6 +118,7 @@ def test_every_kind_of_operation_has_one_row_with_its_own_columns(tmp_path: Path
         ("graph", "[CUDA graph 3]", "[CUDA graph 3]", None, 3, None, "step"),
     ]
     assert ops["operator"].to_list()[1:] == ["memcpy", "memset", "graph"]
+    assert ops.select("variant", "precision").rows() == [(None, "fp32"), *[(None, None)] * 3]
 
 
 def test_replayed_graph_node_belongs_to_the_range_that_captured_it_through_two_clones(tmp_path: Path) -> None:

@@ -1,18 +1,37 @@
-"""The operator rules: each earns its place, confusable names land right, little real time is unclaimed."""
+"""The rules of kernel names: each earns its place, confusable names land right, little real time is unclaimed."""
 # ruff: noqa: E501 -- kernel names are as long as they are
 
 from __future__ import annotations
 
+import gzip
+import json
 import sqlite3
+import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from ttinsys.attribution.operators import OPERATORS, RULES, classify
+from tests.shared import TRACES
+from ttinsys.attribution.operators import (
+    OPERATORS,
+    PRECISIONS,
+    VARIANTS,
+    OperatorRule,
+    PrecisionRule,
+    classify,
+    operator_rules,
+    precision,
+    precision_rules,
+    variant,
+)
 
-TRACES = sorted((Path(__file__).parents[2] / "shared" / "traces").glob("*.sqlite"))
+CAPTURED = [*sorted(TRACES.glob("*.sqlite")), *sorted((TRACES / "kineto").glob("*.json.gz"))]
+CASES = TRACES.parent / "cases" / "kernels.tsv"
+PUBLIC = Path(__file__).with_name("kernel_names.tsv")
+RULES = operator_rules()
 NAMES = [rule.example for rule in RULES] + [
     "initialize_boundaries(float*, float*, float, int, int, int, int)",
     "",
@@ -25,27 +44,95 @@ def operator_of(name: str | None) -> str | None:
     return operator
 
 
-def rules_matching(name: str) -> list[int]:
-    return [i for i, rule in enumerate(RULES) if pl.select(pl.lit(name).str.contains(rule.pattern)).item()]
+def told(name: str) -> tuple[str, str | None, str | None]:
+    """Operator, variant and precision of a name."""
+    names = pl.DataFrame({"name": [name]})
+    row: tuple[str, str | None, str | None] = names.select(
+        reader(pl.col("name")).alias(reader.__name__) for reader in (classify, variant, precision)
+    ).row(0)
+    return row
+
+
+def table(path: Path) -> pl.DataFrame:
+    """A table of names; what is empty is null."""
+    return pl.read_csv(path, separator="\t", quote_char=None, infer_schema=False)
 
 
 @pytest.mark.parametrize("index", range(len(RULES)), ids=[f"{i}-{rule.operator}" for i, rule in enumerate(RULES)])
-def test_a_rule_is_the_first_to_claim_its_own_example(index: int) -> None:
-    assert rules_matching(RULES[index].example)[0] == index
-    assert operator_of(RULES[index].example) == RULES[index].operator
+def test_a_rule_claims_its_own_example(index: int) -> None:
+    rule = RULES[index]
+    assert told(rule.example)[:2] == (rule.operator, rule.variant or None)
 
 
-def test_no_two_rules_share_an_example_or_a_pattern() -> None:
-    assert len({rule.example for rule in RULES}) == len(RULES)
-    assert len({rule.pattern for rule in RULES}) == len(RULES)
+def test_a_rule_is_the_first_to_claim_its_own_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbered = tuple(replace(rule, operator=str(number)) for number, rule in enumerate(RULES))
+    monkeypatch.setattr("ttinsys.attribution.operators.operator_rules", lambda: numbered)
+    claimed = pl.DataFrame({"name": [rule.example for rule in RULES]}).select(classify(pl.col("name")))
+    assert claimed["name"].to_list() == [rule.operator for rule in numbered]
+
+
+def test_a_precision_rule_is_the_first_to_claim_its_own_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = precision_rules()
+    numbered = tuple(replace(rule, precision=str(number)) for number, rule in enumerate(rules))
+    monkeypatch.setattr("ttinsys.attribution.operators.precision_rules", lambda: numbered)
+    claimed = pl.DataFrame({"name": [rule.example for rule in rules]}).select(precision(pl.col("name")))
+    assert claimed["name"].to_list() == [rule.precision for rule in numbered]
+
+
+@pytest.mark.parametrize("rules", [operator_rules(), precision_rules()], ids=["operators", "precisions"])
+def test_every_rule_has_a_source_and_no_two_share_an_example_or_a_pattern(
+    rules: tuple[OperatorRule, ...] | tuple[PrecisionRule, ...],
+) -> None:
+    assert all(rule.source for rule in rules)
+    assert len({rule.example for rule in rules}) == len(rules)
+    assert len({(getattr(rule, "where", ""), rule.pattern) for rule in rules}) == len(rules)
 
 
 def test_every_operator_but_other_has_a_rule_and_every_rule_an_operator() -> None:
     assert {rule.operator for rule in RULES} == OPERATORS.keys() - {"other"}
+    assert {rule.variant for rule in RULES} - {""} == VARIANTS.keys()
+    assert {rule.where for rule in RULES} == {"head", "name"}
+    assert {rule.precision for rule in precision_rules()} - {""} == set(PRECISIONS)
+
+
+def test_public_names_of_2023_to_2026_are_told_as_their_labels_say() -> None:
+    names = table(PUBLIC)
+    assert names.height >= 400
+    assert names["source"].null_count() == 0
+    assert names["name"].is_unique().all()
+    read = names.with_columns(
+        classify(pl.col("name")).alias("operator read"), variant(pl.col("name")).alias("variant read"),
+        precision(pl.col("name")).alias("precision read"),
+    )  # fmt: skip
+    wrong = read.filter(
+        pl.col("operator").ne_missing(pl.col("operator read"))
+        | pl.col("variant").ne_missing(pl.col("variant read"))
+        # A kernel that casts has two precisions: its label leaves the question open.
+        | (pl.col("precision").ne_missing(pl.col("precision read")) & pl.col("precision").ne_missing("?"))
+    )
+    assert wrong.rows() == []
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="no ../shared/cases")
+def test_names_that_went_wrong_before_are_right() -> None:
+    names = table(CASES).with_columns(classify(pl.col("kernel")).alias("operator"))
+    assert names.filter(pl.col("operator") != pl.col("expected")).rows() == []
+
+
+def test_two_thousand_names_are_read_in_a_blink() -> None:
+    names = pl.concat([table(PUBLIC).select("name")] * 4).head(2000)
+    assert names.height == 2000
+    took = []
+    for _ in range(5):
+        start = time.process_time()
+        names.select(classify(pl.col("name")))
+        took.append(time.process_time() - start)
+    # 35 ms on one core, also of a column in chunks; a busy machine may take three times as long.
+    assert min(took) < 0.12
 
 
 def test_every_operator_has_one_line_of_meaning() -> None:
-    assert all(meaning and "\n" not in meaning for meaning in OPERATORS.values())
+    assert all(meaning and "\n" not in meaning for meaning in (OPERATORS | VARIANTS).values())
 
 
 def test_null_stays_null() -> None:
@@ -240,10 +327,95 @@ def test_myelin_names_are_read_by_the_operators_they_spell() -> None:
     assert operator_of("__myl_bb1_2_TraSliSliResTraResMovSli") == "copy"
     assert operator_of("__myl_MulMaxSubExpSum_myl87_3") == "softmax"
     assert operator_of("__myl_DivMulTra_myl87_4") == "elementwise"
+    assert operator_of("__myl_ResConvAddMul_myl0_1") == "conv"
+    # The mean of squares alone, and what is left after a mean is subtracted.
+    assert operator_of("__myl_bb0_1_CastMulMeanAddSqrtDivMul_myl4_2") == "rms_norm"
+    assert operator_of("__myl_MeanSubMulMeanAddSqrtDivMul_myl4_3") == "layer_norm"
+
+
+def test_names_that_hold_the_words_of_other_operators() -> None:
+    # `pool` in `mempool`, `nccl` in an argument, `gemm` in a namespace, `fill_kv_cache` in `Prefill...KVCache`.
+    assert operator_of("void mempool_trim(char*, unsigned long)") == "other"
+    assert operator_of("void engine::gelu_kernel<ncclDataType_t>(float*)") == "elementwise"
+    assert operator_of("void deep_gemm::transpose_fp32<512, 64>(float*)") == "copy"
+    assert operator_of("void BatchPrefillWithRaggedKVCacheKernel<128>(Params)") == "flash_attention"
+    assert operator_of("triton_poi_fused_gelu_nccl_all_reduce_pool_3") == "triton_pointwise"
+
+
+def test_nsys_and_the_profiler_of_pytorch_spell_template_arguments_differently() -> None:
+    arguments = "(int, float, float const*)"
+    for yes, no in (("true", "false"), ("(bool)1", "(bool)0")):
+        assert (
+            operator_of(f"void at::native::vectorized_layer_norm_kernel<float, float, {yes}>{arguments}") == "rms_norm"
+        )
+        assert (
+            operator_of(f"void at::native::vectorized_layer_norm_kernel<float, float, {no}>{arguments}") == "layer_norm"
+        )
+
+
+def test_mangled_names_are_read_by_their_function_and_not_by_their_substitutions() -> None:
+    # `NSA_` is a substitution of the mangled name, and no native sparse attention.
+    name = (
+        "_ZN2ck16tensor_operation6device12_GLOBAL__N_149kernel_grouped_conv_fwd_multiple_abd_xdl_cshuffleINS_34GridwiseGemm"
+        "MultipleD_xdl_cshuffleItttftNS_5TupleIJEEEtNS0_12element_wise11PassThroughES8_S8_NSA_IJLi1ELi0ELi2EEEEEEvT_"
+    )
+    assert told(name) == ("conv", None, None)
+    assert told("_ZN5aiter24add_rmsnorm_quant_kernelIDF16bDF16bLi256EEEvPT0_PT_") == ("rms_norm", None, "bf16")
+
+
+def test_variants_tell_kinds_of_attention_and_directions_of_quantization_apart() -> None:
+    assert told("void qk_int_sv_f16_block_sparse_attn_kernel<128u, 64u>") == (
+        "flash_attention",
+        "sparse_attention",
+        "int8",
+    )
+    assert told("chunk_gated_delta_rule_fwd_kernel_h_blockdim64") == ("flash_attention", "linear_attention", None)
+    assert told("_selective_scan_update_kernel") == ("flash_attention", "linear_attention", None)
+    assert told("_attn_fwd") == ("flash_attention", None, None)
+    assert told("dequantize_mxfp8_kernel") == ("quantize", "dequantize", "fp8")
+    assert told("quantize_mxfp8_kernel") == ("quantize", None, "fp8")
+    assert told("ulysses_a2a_kernel") == ("nccl", "all_to_all", None)
+    assert told("wan_sparse_head_placement_kernel") == ("copy", "relayout", None)
+
+
+def test_precision_is_that_of_the_operands_and_not_of_the_accumulator() -> None:
+    assert told("sm90_xmma_gemm_bf16bf16_bf16f32_f32_tn_n_tilesize128x128x64")[2] == "bf16"
+    assert told("sm80_xmma_gemm_tf32f32_tf32f32_f32_tn_n_tilesize128x128x16")[2] == "tf32"
+    assert told("sm80_xmma_gemm_f32f32_f32f32_f32_tn_n_tilesize64x256x8_ffma")[2] == "fp32"
+    assert (
+        told("void at::native::(anonymous namespace)::cunn_SoftMaxForward<8, c10::BFloat16, float, c10::BFloat16>")[2]
+        == "bf16"
+    )
+    # hmma multiplies halves, whatever it adds up in.
+    assert told("void xmma_cudnn::gemm::kernel<xmma_cudnn::Ampere_hmma_fp32_traits>")[2] == "fp16"
+    # The output is Bfloat16, the operands are E2m1 and E4m3: the wider counts.
+    assert told("bmm_Bfloat16_MxE2m1MxE4m3_Fp32_t128x16x256u2_s3_et128x16")[2] == "fp8"
+    assert told("bmm_Bfloat16_E2m1E2m1_Fp32_t128x8x512_s6")[2] == "fp4"
+    assert told("Cijk_Alik_Bljk_BBS_BH_Bias_HA_S_SAV_UserArgs_MT160x256x64")[2] == "bf16"
+    assert told("nvjet_sm90_qqtst_128x128_128x6_1x2_h_bz_ovscale_TNT")[2] == "fp8"
+
+
+def test_precision_is_null_where_the_name_does_not_tell_it() -> None:
+    # cuDNN prints f16 for bf16, too; Inductor lists operators; vLLM names its cache's type in every kernel.
+    assert told("cudnn_generated_fort_native_sdpa_sm90_flash_fprop_wgmma_f16_knob_7")[2] is None
+    assert told("triton_red_fused_int8_weight_only_2")[2] is None
+    assert told("void vllm::cache_kernel<__half, __half, (vllm::Fp8KVCacheDataType)0>(__half*)")[2] == "fp16"
+    assert (
+        told(
+            "void at::native::vectorized_elementwise_kernel<4, at::native::FillFunctor<long>, std::array<char*, 1ul> >"
+        )[2]
+        is None
+    )
+    assert told("void marlin::Marlin<__nv_bfloat16, 256, 1>(int4 const*, int4 const*)")[2] == "bf16"
+    assert told("void split_half_rotary_kernel(int)")[2] is None
 
 
 def kernel_time(trace: Path) -> pl.DataFrame | None:
-    """Summed `duration_ns` of each kernel name in an SQLite export; None where it has no kernels."""
+    """Summed `duration_ns` of each kernel name in an SQLite export or a trace of Kineto; None where it has no kernels."""
+    if trace.suffix == ".gz":
+        events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
+        rows = [(event["name"], 1000 * event["dur"]) for event in events if event.get("cat") == "kernel"]
+        return pl.DataFrame(rows, schema={"name": pl.String, "duration_ns": pl.Float64}, orient="row")
     query = """
         SELECT value, SUM("end" - start) FROM CUPTI_ACTIVITY_KIND_KERNEL JOIN StringIds ON id = demangledName
         GROUP BY value
@@ -256,11 +428,11 @@ def kernel_time(trace: Path) -> pl.DataFrame | None:
     return pl.DataFrame(rows, schema={"name": pl.String, "duration_ns": pl.Int64}, orient="row")
 
 
-@pytest.mark.parametrize("trace", TRACES, ids=lambda trace: trace.stem)
-def test_other_is_below_two_percent_of_the_kernel_time_of_a_real_trace(trace: Path) -> None:
+@pytest.mark.parametrize("trace", CAPTURED, ids=lambda trace: trace.name)
+def test_other_is_below_one_percent_of_the_kernel_time_of_a_real_trace(trace: Path) -> None:
     kernels = kernel_time(trace)
     if kernels is None:
         pytest.skip(f"{trace.name} has no kernels")
     other = kernels.filter(classify(pl.col("name")) == "other")
     other_ns, total_ns = (frame.select(pl.col("duration_ns").sum()).item() for frame in (other, kernels))
-    assert other_ns < 0.02 * total_ns, other.sort("duration_ns", descending=True)["name"].to_list()
+    assert other_ns < 0.01 * total_ns, other.sort("duration_ns", descending=True)["name"].to_list()

@@ -64,10 +64,10 @@ def attention(
 
 def breakdown(
     *traces: Trace,
-    by: Literal['role', 'operator', 'component', 'step', 'phase', 'part'] | tuple[Literal['role', 'operator', 'component', 'step', 'phase', 'part'], ...] = ('role',),
+    by: Literal['role', 'operator', 'variant', 'precision', 'component', 'step', 'phase', 'part'] | tuple[Literal['role', 'operator', 'variant', 'precision', 'component', 'step', 'phase', 'part'], ...] = ('role',),
     projections: Literal['linear', 'attention'] = 'linear',
 ) -> pl.DataFrame:
-    """Divide GPU time by role, operator, component, step, phase or part of attention.
+    """Divide GPU time by role, operator, precision, component, step, phase or part of attention.
 
     Args:
         *traces: Traces that `ttinsys.load` opened.
@@ -82,6 +82,9 @@ def breakdown(
             role: What the layer does, such as `linear`; `(not annotated)` in a range without
                 annotation, `(reason)` without a range.
             operator: What the kernel computes, such as `gemm`, read from its name.
+            variant: The operator, or its variant where the name tells one, such as `sparse_attention`.
+            precision: Precision of the kernel's operands, such as `bf16`, read from its name; `(not in
+                the name)` where it is not, `(no kernel)` for other operations.
             component: Part of the pipeline, such as `denoiser`; `(pipeline)` for the pipeline as a
                 whole, `(not annotated)` in a range without annotation, `(reason)` without a range.
             step: Number of the denoising step or token, from 0; null outside steps.
@@ -271,6 +274,8 @@ def kernels(
         A `polars.DataFrame`, one row per kernel name, and per kind of copy, fill and graph:
             kind: Kind of operation: `kernel`, `memcpy`, `memset` or `graph`.
             operator: What the kernel computes, read from its name; the kind for other operations.
+            variant: Variant of the operator, such as `sparse_attention`; null where names tell none.
+            precision: Precision of the operands, such as `bf16`; null where the name does not tell it.
             instances: Number of executions.
             sum_ns (ns): Sum of durations.
             share (ratio): `sum_ns` divided by that of all GPU operations.
@@ -279,6 +284,8 @@ def kernels(
             min_ns (ns): Shortest duration.
             max_ns (ns): Longest duration.
             kernel: Kernel name with template arguments; nsys's `[CUDA ...]` name for other operations.
+            name: Kernel name that tells kernels apart in little room: functor and launcher for
+                PyTorch's elementwise kernels and reductions, others without namespaces and parameters.
     """
 
 def layers(

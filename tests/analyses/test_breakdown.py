@@ -87,6 +87,21 @@ def test_busy_time_counts_what_overlaps_once(tmp_path: Path) -> None:
     assert found["gemm"] == (165, 165)
 
 
+def test_precision_and_variant_come_from_the_kernels_name(tmp_path: Path) -> None:
+    t = unet()
+    t.kernel(t.main, "qk_int_sv_f16_block_sparse_attn_kernel", launch=(61, 61), gpu=(9000, 9010))
+    t.kernel(t.main, "nvjet_tst_128x256_64x4_1x2_h_bz_coopA_TNT", launch=(62, 62), gpu=(9010, 9030))
+    t.memcpy(t.main, "HtoD", 16, launch=(63, 63), gpu=(9030, 9070))
+    trace = t.load(tmp_path)
+    by_precision = analyse("breakdown", trace, by=("precision",))
+    # All else is `unet`, 300 ns.
+    times = dict(by_precision.select("precision", "sum_ns").iter_rows())
+    assert (times["int8"], times["bf16"], times["(no kernel)"]) == (10, 20, 40)
+    assert sum(times.values()) == 300 + 70
+    by_variant = dict(analyse("breakdown", trace, by=("variant",)).select("variant", "sum_ns").iter_rows())
+    assert (by_variant["sparse_attention"], by_variant["conv"], by_variant["memcpy"]) == (10, 100, 40)
+
+
 def test_two_dimensions_are_crossed(tmp_path: Path) -> None:
     frame = analyse("breakdown", unet().load(tmp_path), by=("operator", "step"))
     assert set(frame.select("step", "operator", "sum_ns").iter_rows()) == {

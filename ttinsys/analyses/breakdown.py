@@ -1,4 +1,4 @@
-"""Divide GPU time by role, operator, component, step, phase or part of attention.
+"""Divide GPU time by role, operator, precision, component, step, phase or part of attention.
 
 ttinsys breakdown run.sqlite
 ttinsys breakdown run.sqlite --by role --by step --projections attention
@@ -26,6 +26,9 @@ BREAKDOWN = Table(
     Column("role", pl.String, "What the layer does, such as `linear`; `(not annotated)` in a range without annotation, "
            "`(reason)` without a range."),
     Column("operator", pl.String, "What the kernel computes, such as `gemm`, read from its name."),
+    Column("variant", pl.String, "The operator, or its variant where the name tells one, such as `sparse_attention`."),
+    Column("precision", pl.String, "Precision of the kernel's operands, such as `bf16`, read from its name; "
+           "`(not in the name)` where it is not, `(no kernel)` for other operations."),
     Column("component", pl.String, "Part of the pipeline, such as `denoiser`; `(pipeline)` for the pipeline as a "
            "whole, `(not annotated)` in a range without annotation, `(reason)` without a range."),
     Column("step", pl.Int64, "Number of the denoising step or token, from 0; null outside steps."),
@@ -44,7 +47,7 @@ BREAKDOWN = Table(
     doc="one row per trace and per value of the chosen columns; the columns that were not chosen are null",
 )  # fmt: skip
 
-Dimension = Literal["role", "operator", "component", "step", "phase", "part"]
+Dimension = Literal["role", "operator", "variant", "precision", "component", "step", "phase", "part"]
 DIMENSIONS: tuple[str, ...] = get_args(Dimension)
 """Columns that GPU time can be divided by."""
 
@@ -75,6 +78,10 @@ def breakdown(
     values = {
         "role": role(projections),
         "operator": pl.col("operator"),
+        "variant": pl.coalesce("variant", "operator"),
+        "precision": pl.when(pl.col("kind") == "kernel")
+        .then(pl.col("precision").fill_null("(not in the name)"))
+        .otherwise(pl.lit("(no kernel)")),
         "component": component(),
         "step": pl.col("step"),
         "phase": pl.col("phase").fill_null("(none)"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from parsers.schema import Column, Table
+from ttinsys.attribution.kernel_names import display_name
 from ttinsys.measures.sums import share
 from ttinsys.runner.registry import analysis
 
@@ -16,6 +17,8 @@ KERNELS_BY_NAME = Table(
     "kernels",
     Column("kind", pl.String, "Kind of operation: `kernel`, `memcpy`, `memset` or `graph`."),
     Column("operator", pl.String, "What the kernel computes, read from its name; the kind for other operations."),
+    Column("variant", pl.String, "Variant of the operator, such as `sparse_attention`; null where names tell none."),
+    Column("precision", pl.String, "Precision of the operands, such as `bf16`; null where the name does not tell it."),
     Column("instances", pl.UInt32, "Number of executions."),
     Column("sum_ns", pl.Int64, "Sum of durations.", unit="ns"),
     Column("share", pl.Float64, "`sum_ns` divided by that of all GPU operations.", unit="ratio"),
@@ -24,8 +27,10 @@ KERNELS_BY_NAME = Table(
     Column("min_ns", pl.Int64, "Shortest duration.", unit="ns"),
     Column("max_ns", pl.Int64, "Longest duration.", unit="ns"),
     Column("kernel", pl.String, "Kernel name with template arguments; nsys's `[CUDA ...]` name for other operations."),
+    Column("name", pl.String, "Kernel name that tells kernels apart in little room: functor and launcher for PyTorch's "
+           "elementwise kernels and reductions, others without namespaces and parameters."),
     doc="one row per kernel name, and per kind of copy, fill and graph",
-)
+)  # fmt: skip
 
 
 @analysis(returns=KERNELS_BY_NAME)
@@ -40,7 +45,7 @@ def kernels(ops: pl.LazyFrame) -> pl.LazyFrame:
     """
     duration = pl.col("duration_ns")
     return (
-        ops.group_by("kind", "operator", "kernel")
+        ops.group_by("kind", "operator", "variant", "precision", "kernel")
         .agg(
             pl.len().alias("instances"),
             duration.sum().alias("sum_ns"),
@@ -49,6 +54,6 @@ def kernels(ops: pl.LazyFrame) -> pl.LazyFrame:
             duration.min().alias("min_ns"),
             duration.max().alias("max_ns"),
         )
-        .with_columns(share("sum_ns").alias("share"))
+        .with_columns(share("sum_ns").alias("share"), display_name(pl.col("kernel")).alias("name"))
         .sort(pl.col("sum_ns").neg(), "kernel", "kind", "operator")
     )

@@ -25,8 +25,8 @@ from ttinsys.attribution.labels import LABEL_NAMES, LABELS, OF_SURROUNDINGS
 from ttinsys.attribution.launches import IDENTITY, api_calls, with_calls, with_processes
 from ttinsys.attribution.nesting import extended, inherited, innermost
 from ttinsys.attribution.nvtx import RangeReader
+from ttinsys.attribution.operators import classify, precision, variant
 from ttinsys.attribution.paths import UNNAMED
-from ttinsys.attribution.operators import classify
 from ttinsys.attribution.replays import replay_ranges
 
 OPS = Table(
@@ -39,6 +39,10 @@ OPS = Table(
            "kinds."),
     Column("operator", pl.String, "What the kernel computes, read from its name: a key of "
            "`ttinsys.attribution.operators.OPERATORS`; the same as `kind` for other kinds."),
+    Column("variant", pl.String, "Variant of the operator, such as `sparse_attention`: a key of "
+           "`ttinsys.attribution.operators.VARIANTS`; null where the kernel's name tells none."),
+    Column("precision", pl.String, "Precision of the kernel's operands, such as `bf16`; null where its name does not "
+           "tell it, and for other kinds."),
     Column("start_ns", pl.Int64, "Start time on the GPU.", unit="ns"),
     Column("end_ns", pl.Int64, "End time on the GPU.", unit="ns"),
     Column("duration_ns", pl.Int64, "Duration on the GPU: `end_ns` - `start_ns`; null, and so in no sum, where the "
@@ -149,8 +153,12 @@ def _some(frame: pl.LazyFrame, names: set[str]) -> pl.LazyFrame:
 
 # Columns of ranges that tell where operations belong.
 _PLACED = ("index", "start_ns", "end_ns", "global_tid", "parent", "captured_id")
+# By output column: what reads it from the kernel's name.
+_READ = {"operator": classify, "variant": variant, "precision": precision}
 # By output column: the column of string ids that its text comes from.
-_STRINGS = {"kernel": "name_id", "kernel_short": "short_name_id", "operator": "name_id", "api": "api_name_id"}
+_STRINGS = {
+    "kernel": "name_id", "kernel_short": "short_name_id", "api": "api_name_id", **dict.fromkeys(_READ, "name_id"),
+}  # fmt: skip
 # Columns of `OPS` by the join that provides them, which is skipped where none of them is wanted.
 _FROM_MODULE = frozenset({"module", "module_id", *LABEL_NAMES})
 _FROM_RANGE = frozenset({"range_id", "range", "group", "path", "depth", "domain", "attributed_by", *_FROM_MODULE})
@@ -243,8 +251,9 @@ def _with_strings(trace: Trace, ops: pl.DataFrame, column: str) -> pl.DataFrame:
     """Add `_kernel`, `_operator` and so on: the strings that the ids of `column` refer to."""
     ids = _STRINGS[column]
     strings = trace.strings.join(ops.lazy().select(pl.col(ids).unique().alias("id")), on="id", how="semi")
-    # Operators are read from the few hundred distinct names, not from each of a million launches.
-    value = classify(pl.col("value")) if column == "operator" else pl.col("value")
+    # Names are read once each, a few hundred of them, not at each of a million launches.
+    read = _READ.get(column)
+    value = read(pl.col("value")) if read else pl.col("value")
     named = strings.select(pl.col("id").alias(ids), value.alias(f"_{column}")).unique(ids, keep="first").collect()
     return ops.join(named, on=ids, how="left", maintain_order="left")
 
@@ -269,6 +278,8 @@ def _output() -> dict[str, pl.Expr]:
         "kernel": pl.coalesce("_label", "_kernel"),
         "kernel_short": pl.coalesce("_label", "_kernel_short"),
         "operator": pl.when(pl.col("kind") == "kernel").then(pl.col("_operator").fill_null("other")).otherwise("kind"),
+        "variant": pl.col("_variant"),
+        "precision": pl.col("_precision"),
         "duration_ns": pl.when(duration >= 0).then(duration),
         "device": pl.col("device_id"),
         "context": pl.col("context_id"),

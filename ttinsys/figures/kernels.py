@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 import altair as alt
 import polars as pl
 
 from ttinsys.figures.style import WIDTH, NothingToDraw, Picture, colours, configured, milliseconds, picture_per_trace
 from ttinsys.render import printable
-from ttinsys.render.grid import brief
 from ttinsys.render.names import ellipsized
 from ttinsys.tables.registry import distinct_names
 
@@ -37,12 +34,11 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
 
 
 _REST = "(the rest)"
-_PARAMETERS = re.compile(r"(?<=.)\((?:[^()]|\([^()]*\))*\)$")
 
 
 def _bars(kernels: pl.DataFrame, operators: list[str]) -> Picture:
     top, rest = kernels.head(_MOST), kernels.slice(_MOST)
-    names = [ellipsized(printable(_PARAMETERS.sub("", brief(name or ""))), _LONGEST) for name in top["kernel"]]
+    names = [ellipsized(printable(name or ""), _LONGEST) for name in top["name"]]
     data = top.select(
         "operator", "instances", "sum_ns", "share", pl.Series("kernel", distinct_names(names), dtype=pl.String)
     )

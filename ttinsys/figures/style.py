@@ -70,6 +70,7 @@ OPERATOR_COLOURS = {
     "triton_reduction": "#e4b3cd",
     "triton_persistent_reduction": "#cc79a7",
     "triton_template": "#74c476",
+    "quantize": "#e6ab02",
     "other": "#969696",
 }
 
