@@ -355,6 +355,20 @@ def test_graph_node_of_a_kernel_is_kept_and_zero_is_none(tmp_path: Path) -> None
     assert ops_of(kineto(tmp_path / "run.json", *kernels))["graph_node_id"].to_list() == [None, 5]
 
 
+def test_grid_of_a_launch_that_counts_threads_is_in_blocks(tmp_path: Path) -> None:
+    # 350,208 threads in blocks of 256 are 1,368 blocks.
+    ops = ops_of(
+        kineto(
+            tmp_path / "run.json",
+            call("hipExtModuleLaunchKernel", 10, 5, correlation=1),
+            call("hipModuleLaunchKernel", 20, 5, correlation=2),
+            on_gpu("kernel", "Cijk_Alik", 30, 5, correlation=1, grid=[350208, 1, 1], block=[256, 1, 1]),
+            on_gpu("kernel", "attn_fwd", 40, 5, correlation=2, grid=[64, 16, 8], block=[128, 1, 1]),
+        )
+    )
+    assert ops.select("grid_x", "grid_y", "grid_z").rows() == [(1368, 1, 1), (64, 16, 8)]
+
+
 def test_trace_of_the_cpu_alone_opens(tmp_path: Path) -> None:
     trace = parsers.load(kineto(tmp_path / "run.json", op("aten::mm", 0, 5)))
     assert (trace.has("kernels"), trace.has("nvtx_events")) == (False, True)
@@ -479,8 +493,13 @@ def test_odd_values_are_absent_and_lose_no_event(tmp_path: Path) -> None:
         {"ph": 5, "cat": {}, "name": []},
         {"ph": "X", "cat": "cpu_op"},
         {"ph": "X", "cat": "kernel", "ts": "NaN"},
+        *({"ph": "X", "cat": "none", "args": args} for args in (5, 0.5, True, "x", [1, {}])),
     ]
-    trace = parsers.load(kineto(tmp_path / "run.json", kernel, bare, endless, *strange))
+    gpus = [{"id": [], "name": 5, "numSms": 2**64, "totalGlobalMem": True}, None, "GPU"]
+    path = kineto(
+        tmp_path / "run.json", kernel, bare, endless, *strange, deviceProperties=gpus, schemaVersion={"a": []}
+    )
+    trace = parsers.load(path)
     ops = (
         attribute(trace)
         .select("kernel", "correlation_id", "device", "stream", "grid_x", "registers_per_thread")
@@ -488,6 +507,7 @@ def test_odd_values_are_absent_and_lose_no_event(tmp_path: Path) -> None:
     )
     assert ops.rows() == [("k", None, 0, None, None, 1), ("7", None, 0, None, None, None)]
     assert ranges(trace).select("name", "end_ns").collect().rows() == [("open", None)]
+    assert trace.gpus.select("name", "sm_count").collect().rows() == [(None, None)]
     assert "2 events do not say when they began: they are left out." in overview(trace).notes
 
 
