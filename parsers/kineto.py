@@ -102,7 +102,7 @@ def _tables(trace: ChromeTrace) -> dict[str, pl.DataFrame]:
     operations = {_ACTIVITY[kind]: _activity(kind, rows) for kind, rows in on_gpu.items()}
     named = [frame["name"] for kind, frame in timed.items()]
     strings = _strings(pl.concat([*named, events["metadata"]["label"], timed["range"]["attributes"]]))
-    kernels, strings = _with_short_names(operations["CUPTI_ACTIVITY_KIND_KERNEL"], strings)
+    kernels, strings = with_short_names(operations["CUPTI_ACTIVITY_KIND_KERNEL"], strings)
     devices = pl.concat([rows["deviceId"] for rows in operations.values()]).drop_nulls().unique().sort()
     return {
         **operations,
@@ -213,15 +213,24 @@ def _strings(texts: pl.Series) -> pl.DataFrame:
     )
 
 
-def _with_short_names(kernels: pl.DataFrame, strings: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Add `shortName`: as nsys has it, the name of the function, without return type, namespaces, arguments."""
+def with_short_names(kernels: pl.DataFrame, strings: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Add short names, as nsys has them: the function, without its return type, namespaces and arguments.
+
+    Args:
+        kernels: `demangledName`, an ID in `strings`.
+        strings: `id` and `value`.
+
+    Returns:
+        `kernels` with `shortName`, and `strings` with what that refers to.
+    """
     ids = kernels.select(pl.col("demangledName").alias("id")).unique()
     named = strings.join(ids, on="id", how="semi").sort("id")
     name = pl.col("value").str.replace_all(r" \[clone [^\]]*\]|\.kd$", "")
     for brackets in (r"<[^<>]*>", r"\([^()]*\)"):
         for _ in range(_DEEPEST):
             name = name.str.replace_all(brackets, "")
-    base = name.str.strip_chars().str.extract(r"([^\s:]+)$")
+    # A name that was cut, or is nested deeper, keeps brackets: then it stands for itself.
+    base = pl.when(~name.str.contains("[<(]")).then(name.str.strip_chars().str.extract(r"([^\s:]+)$"))
     top = strings.select(pl.col("id").max()).item() or 0
     short = named.select("id", pl.coalesce(base, "value").alias("value")).with_columns(
         (pl.col("value").rank("dense").cast(pl.Int64) + top).alias("shortName")
