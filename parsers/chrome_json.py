@@ -36,6 +36,8 @@ _UNFINISHED = "let the profiler finish, so that it writes the file to its end; a
 
 _FIELDS = ("ph", "cat", "name", "pid", "tid", "ts", "dur")
 _ABSENT = Raw(b"")
+_NO_MEMBERS = str | bool | int | float | list[Raw] | None
+"""What else `args` may be in a file of a stranger: it counts as absent."""
 
 
 class ChromeTrace:
@@ -55,12 +57,12 @@ class ChromeTrace:
         wanted = [(column, Raw, msgspec.field(default=_ABSENT, name=member)) for column, member in args.items()]
         self._args = msgspec.defstruct("Args", wanted, gc=False)
         fields = [(name, Raw, _ABSENT) for name in _FIELDS]
-        event = msgspec.defstruct("Event", [*fields, ("args", self._args | None, None)], gc=False)
+        event = msgspec.defstruct("Event", [*fields, ("args", self._args | _NO_MEMBERS, None)], gc=False)
         self._decoder = msgspec.json.Decoder(list[event])  # type: ignore[valid-type]
         content = _content(path)
         try:
             self.header, self._events = _outline(content)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             # What JSON has no way to write, and profilers write none the less, is mended once.
             _mend(content)
             self.header, self._events = self._told(partial(_outline, content))
@@ -70,7 +72,8 @@ class ChromeTrace:
         for first in range(0, max(len(self._events), 1), EVENTS_AT_ONCE):
             part = b"[%b]" % b",".join(self._events[first : first + EVENTS_AT_ONCE])
             events, none = self._told(partial(self._decoder.decode, part)), self._args()
-            yield EventColumns(events, [event.args or none for event in events])
+            args = [event.args if isinstance(event.args, self._args) else none for event in events]
+            yield EventColumns(events, args)
 
     def _told(self, decoded: Callable[[], Any]) -> Any:
         """What `decoded` returns, with its errors as `UnreadableTrace`."""
@@ -83,6 +86,8 @@ class ChromeTrace:
                 raise UnreadableTrace(
                     self.path, "cut short: its JSON ends before its last event", _UNFINISHED
                 ) from error
+            raise UnreadableTrace(self.path, f"damaged: {error}", _REMEDY) from error
+        except UnicodeDecodeError as error:
             raise UnreadableTrace(self.path, f"damaged: {error}", _REMEDY) from error
         except RecursionError as error:
             raise UnreadableTrace(self.path, "damaged: its JSON is nested too deeply", _REMEDY) from error

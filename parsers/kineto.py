@@ -23,7 +23,7 @@ from parsers.chrome_json import ChromeTrace
 from parsers.errors import UnreadableTrace
 from parsers.export import Reader
 from parsers.kineto_events import ARGS, frames
-from parsers.kineto_threads import GlobalIds, inside_parents
+from parsers.kineto_threads import GlobalIds, inside_parents, process_of
 from parsers.origin import KINETO, UNTIMED
 from parsers.schema import ROWID, Column
 from parsers.tables import DOMAIN_CREATE_EVENT, PUSH_POP_TYPES
@@ -43,6 +43,8 @@ _DIRECTION = r"(?i)\b(?:copy|memcpy)?\s*([hdap])(?:ost|evice|rray|eer)?to([hdap]
 """The direction of a copy in its name: `Memcpy HtoD (Pageable -> Device)`, ROCm's `CopyHostToDevice`."""
 _COPY_KINDS = {"hd": 1, "dh": 2, "ha": 3, "ah": 4, "aa": 5, "ad": 6, "da": 7, "dd": 8, "hh": 9, "pp": 10}
 """Keys of `COPY_KINDS` by the first letters of source and destination."""
+
+_LAUNCH_BY_THREADS = '"hipExtModuleLaunchKernel"'
 
 _DEVICE = {
     "id": "id",
@@ -95,10 +97,12 @@ def _tables(trace: ChromeTrace) -> dict[str, pl.DataFrame]:
     untimed = sum(events[kind].height - frame.height for kind, frame in timed.items())
     ids = GlobalIds(timed["call"], timed["range"], events["metadata"])
     calls, ranges = _calls(ids.of_threads(timed["call"])), _ranges(ids.of_threads(timed["range"]))
-    operations = {_ACTIVITY[kind]: _activity(kind, ids.of_processes(timed[kind], calls)) for kind in _ACTIVITY}
+    on_gpu = {kind: ids.of_processes(timed[kind], calls) for kind in _ACTIVITY}
+    on_gpu["kernel"] = _in_blocks(on_gpu["kernel"], calls, timed["call"]["name"])
+    operations = {_ACTIVITY[kind]: _activity(kind, rows) for kind, rows in on_gpu.items()}
     named = [frame["name"] for kind, frame in timed.items()]
     strings = _strings(pl.concat([*named, events["metadata"]["label"], timed["range"]["attributes"]]))
-    kernels, strings = _with_short_names(operations["CUPTI_ACTIVITY_KIND_KERNEL"], strings)
+    kernels, strings = with_short_names(operations["CUPTI_ACTIVITY_KIND_KERNEL"], strings)
     devices = pl.concat([rows["deviceId"] for rows in operations.values()]).drop_nulls().unique().sort()
     return {
         **operations,
@@ -122,6 +126,18 @@ def _calls(calls: pl.DataFrame) -> pl.DataFrame:
     """CUPTI_ACTIVITY_KIND_RUNTIME."""
     return calls.select(
         "start", "end", "globalTid", pl.col("correlation").alias("correlationId"), _id("name").alias("nameId")
+    )
+
+
+def _in_blocks(kernels: pl.DataFrame, calls: pl.DataFrame, names: pl.Series) -> pl.DataFrame:
+    """Grid sizes in blocks. HIP's extended launch takes them in threads, and Kineto repeats what the call was given."""
+    identity = pl.struct(pl.col("correlationId").alias("correlation"), process_of("globalTid").alias("globalPid"))
+    by_threads = calls.filter(names.cast(pl.String) == _LAUNCH_BY_THREADS).select(identity)["correlation"].implode()
+    launched_so = pl.struct("correlation", "globalPid").is_in(by_threads)
+    blocks = [(pl.col(f"grid_{axis}") / pl.col(f"block_{axis}")).ceil().cast(pl.Int64, strict=False) for axis in "xyz"]
+    return kernels.with_columns(
+        pl.when(launched_so).then(count).otherwise(f"grid_{axis}").alias(f"grid_{axis}")
+        for axis, count in zip("xyz", blocks, strict=True)
     )
 
 
@@ -197,15 +213,24 @@ def _strings(texts: pl.Series) -> pl.DataFrame:
     )
 
 
-def _with_short_names(kernels: pl.DataFrame, strings: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Add `shortName`: as nsys has it, the name of the function, without return type, namespaces, arguments."""
+def with_short_names(kernels: pl.DataFrame, strings: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Add short names, as nsys has them: the function, without its return type, namespaces and arguments.
+
+    Args:
+        kernels: `demangledName`, an ID in `strings`.
+        strings: `id` and `value`.
+
+    Returns:
+        `kernels` with `shortName`, and `strings` with what that refers to.
+    """
     ids = kernels.select(pl.col("demangledName").alias("id")).unique()
     named = strings.join(ids, on="id", how="semi").sort("id")
     name = pl.col("value").str.replace_all(r" \[clone [^\]]*\]|\.kd$", "")
     for brackets in (r"<[^<>]*>", r"\([^()]*\)"):
         for _ in range(_DEEPEST):
             name = name.str.replace_all(brackets, "")
-    base = name.str.strip_chars().str.extract(r"([^\s:]+)$")
+    # A name that was cut, or is nested deeper, keeps brackets: then it stands for itself.
+    base = pl.when(~name.str.contains("[<(]")).then(name.str.strip_chars().str.extract(r"([^\s:]+)$"))
     top = strings.select(pl.col("id").max()).item() or 0
     short = named.select("id", pl.coalesce(base, "value").alias("value")).with_columns(
         (pl.col("value").rank("dense").cast(pl.Int64) + top).alias("shortName")
@@ -227,16 +252,22 @@ def _gpus(properties: Any, devices: list[int]) -> pl.DataFrame:
     not listed and all that are listed are of one product, it is one of those that no operation names.
     """
     listed = [each for each in properties if isinstance(each, dict)] if isinstance(properties, list) else []
-    rows = [{column: each.get(name) for column, name in _DEVICE.items()} for each in listed]
+    rows = [{column: _property(each.get(name), column) for column, name in _DEVICE.items()} for each in listed]
     spare = [row for row in rows if row["id"] not in devices]
     unlisted = [device for device in devices if device not in {row["id"] for row in rows}]
     alike = len({str({**row, "id": None}) for row in rows}) == 1
     given = dict(zip((id(row) for row in spare), unlisted, strict=False)) if alike else {}
     for row in rows:
         row["cuDevice"] = given.get(id(row), row["id"])
-    dtypes = {"name": pl.String(), **dict.fromkeys([*_DEVICE, "cuDevice"], pl.Int64())}
-    dtypes["name"] = pl.String()
-    return pl.DataFrame(rows, schema=dtypes, strict=False)
+    dtypes: dict[str, pl.DataType] = {**dict.fromkeys([*_DEVICE, "cuDevice"], pl.Int64()), "name": pl.String()}
+    return pl.DataFrame(rows, schema=dtypes)
+
+
+def _property(value: object, column: str) -> object:
+    """A property of a device; null where it is of another type than it should be, or no integer of 64 bits."""
+    if column == "name":
+        return value if isinstance(value, str) else None
+    return value if isinstance(value, int) and abs(value) < 1 << 63 else None
 
 
 def _export_info(header: Mapping[str, Any], untimed: int) -> pl.DataFrame:

@@ -55,8 +55,8 @@ class GlobalIds:
         if self._hosts.len() < 2:
             only = self._hosts.first() if self._hosts.len() else None
             return operations.with_columns(pl.lit(only, pl.Int64).alias("globalPid"))
-        process = (pl.col("globalTid") - (pl.col("globalTid") & _MASK)).alias("globalPid")
-        callers = calls.select(pl.col("correlationId").alias("correlation"), process).unique().drop_nulls()
+        identity = (pl.col("correlationId").alias("correlation"), process_of("globalTid").alias("globalPid"))
+        callers = calls.select(identity).unique().drop_nulls()
         sure = callers.filter(pl.len().over("correlation") == 1)
         known = operations.join(sure, on="correlation", how="left", maintain_order="left")
         on_gpu = known.select("pid", "globalPid").unique().drop_nulls().filter(pl.len().over("pid") == 1)
@@ -91,6 +91,11 @@ class GlobalIds:
         label = pl.col("label") if raw else _unquoted("label")
         named = self._names.filter(pl.col("name").cast(pl.String) == f'"{what}"').drop_nulls([*identity, "label"])
         return named.select(*identity, label).unique(identity, keep="first", maintain_order=True)
+
+
+def process_of(global_tid: str) -> pl.Expr:
+    """Global ID of the process of a global thread ID."""
+    return pl.col(global_tid) - (pl.col(global_tid) & _MASK)
 
 
 def _unquoted(name: str) -> pl.Expr:
