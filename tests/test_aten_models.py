@@ -15,6 +15,7 @@ from ttinsys.attribution.aten import (
     convolution_outputs,
     operation_costs,
     spelt_attention,
+    spelt_norms,
     surroundings,
 )
 
@@ -24,7 +25,7 @@ pytest.importorskip("diffusers")
 from annotate import annotate
 from annotate.backends import Recorder
 from annotate.choices import attention
-from annotate.models import MODELS
+from annotate.models import MODELS, model
 from tests.aten_calls import operations_of, outermost, profiled
 from tests.tiny import built, generate, quiet
 
@@ -80,6 +81,9 @@ UNDECIDED = {
 }
 """Lengths of attention calls whose role nothing tells; of other models every one is decided."""
 
+CONTAINERS = {"mochi": 26}
+"""Modules that annotation calls norms and that hold a norm and a linear layer."""
+
 FAST = ("latte", "sd3", "llama2-7b")
 
 
@@ -98,6 +102,10 @@ def test_roles_and_flops_are_those_of_annotation(name: str, chosen: str, tmp_pat
         assert truth.keys() <= roles.keys()
         assert {lengths: found for lengths, found in decided.items() if not found <= truth[lengths]} == {}
         assert sum(not found for found in decided.values()) == UNDECIDED.get(name, 0)
+        fused = recorded.filter(pl.col("operation") == "aten::rms_norm").height
+        assert spelt_norms(recorded).height + fused == model(name).golden.ranges.get("rms_norm", 0) - CONTAINERS.get(
+            name, 0
+        )
 
 
 TIMESFORMER = TRACES / "kineto" / "timesformer-h100.json.gz"
