@@ -12,6 +12,7 @@ from .cost import Cost
 from .costs import cost_of, operation_costs
 from .geometry import Surroundings, attention_roles
 from .names import is_backward, operation_name, role_of_operation
+from .norms import spelt_norms
 from .spelt import linear_attention, spelt_attention
 from .surroundings import surroundings
 
@@ -27,5 +28,6 @@ __all__ = [
     "operation_name",
     "role_of_operation",
     "spelt_attention",
+    "spelt_norms",
     "surroundings",
 ]

@@ -71,8 +71,9 @@ def spelt_attention(operations: pl.DataFrame) -> pl.DataFrame:
     products = calls.filter(pl.col("kind") == "product")
     made = _joined(softmaxes, products, "backward", ("m", "n"), "qk")
     both = _joined(made, products, "forward", ("m", "k"), "av").filter(
-        # Of two softmaxes that claim one product, each has its own: nothing of the one lies within the other.
-        pl.col("qk_row").is_unique() & pl.col("av_row").is_unique()
+        # Of softmaxes that claim one product, the nearest to it has it.
+        (pl.col("softmax_row") == pl.col("softmax_row").min().over("qk_row"))
+        & (pl.col("softmax_row") == pl.col("softmax_row").max().over("av_row"))
     )
     flops = pl.sum_horizontal(
         2 * pl.col(f"{side}_batch") * pl.col(f"{side}_m") * pl.col(f"{side}_k") * pl.col(f"{side}_n")
