@@ -85,6 +85,7 @@ _KEYS = ["device", "component", "step_id"]
     returns=GAPS,
     options=(Option("by", "Group rows by component or step, or give one row per device."),),
     needs=(GPU_ACTIVITY,),
+    steps=True,
 )
 def gaps(
     ops: pl.LazyFrame, ranges: pl.LazyFrame, api_calls: pl.LazyFrame, *, by: Grouping = "component"

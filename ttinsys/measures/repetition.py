@@ -37,8 +37,10 @@ _COMPARABLE = 0.75
 """A finer period that covers this share of the best is one that a coarser one has to be more than a multiple of."""
 _FINER = 1.6
 """Least quotient of two periods that are of two levels."""
-_SAMPLE = 100_000
+_SAMPLE = 50_000
 """Symbols on which a candidate is judged: of more segments, evenly spaced ones count."""
+_MANY = 200_000
+"""Symbols of a sequence of which all classes of grams are candidates."""
 _STEADY = 32
 """Part of a period by which an offset, or a period, may differ from the median."""
 _PER_PERIOD = 2
@@ -143,8 +145,12 @@ def _candidates(grams: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         `pos` and `run` of the occurrences, and `run`, `width` and `period` of the candidates.
     """
     n = grams.height
+    # Of a long sequence, some of the classes of longer grams do: each is whole, and there are many at every place.
+    every = 1 + n // _MANY
     parts = [
-        grams.select("pos", pl.col(f"g{width}").alias("gram"), pl.lit(width, pl.Int64).alias("width"))
+        grams.select("pos", pl.col(f"g{width}").alias("gram"), pl.lit(width, pl.Int64).alias("width")).filter(
+            (width == 1) | (pl.col("gram") % every == 0)
+        )
         for width in WIDTHS
     ]
     gap, median = pl.col("gap"), pl.col("median")
