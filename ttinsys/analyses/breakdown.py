@@ -57,6 +57,7 @@ DIMENSIONS: tuple[str, ...] = get_args(Dimension)
     options=(Option("by", "Divide GPU time by this column; give two to cross them."), PROJECTIONS),
     needs=(GPU_ACTIVITY,),
     across=True,
+    steps=True,
 )
 def breakdown(
     ops: pl.LazyFrame, *, by: tuple[Dimension, ...] = ("role",), projections: Projections = "linear"

@@ -134,6 +134,7 @@ def judge(result: pl.DataFrame, *, fail_over: float | None = None, budget: Budge
     across=True,
     least=2,
     remarks=remarks,
+    steps=True,
     verdict=judge,
     judged_by=(
         Option(

@@ -98,6 +98,7 @@ _KEYS = ["timeline", "component", "step_id"]
     options=(Option("by", "Group rows by component or step, or give one row per GPU."),),
     needs=(GPU_ACTIVITY,),
     remarks=doubtful_gpus,
+    steps=True,
 )
 def gaps(
     ops: pl.LazyFrame, ranges: pl.LazyFrame, api_calls: pl.LazyFrame, *, by: Grouping = "component"

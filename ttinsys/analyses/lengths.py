@@ -59,6 +59,7 @@ LengthGrouping = Literal["call", "length", "step"]
         Option("step", "Keep calls of this step."),
     ),
     needs=(needs.ATTENTION_LENGTHS,),
+    steps=True,
 )
 def lengths(
     calls: pl.LazyFrame, *, by: LengthGrouping = "call", role: tuple[str, ...] = (), step: int | None = None

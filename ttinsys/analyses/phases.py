@@ -71,6 +71,7 @@ _BANDWIDTH = pl.col(_CEILINGS[-1])
         Option("ridge", "Set the ridge point in FLOPs per byte; the default is that of the GPU."),
     ),
     needs=(ATTENTION_LENGTHS,),
+    steps=True,
 )
 def phases(
     calls: pl.LazyFrame,

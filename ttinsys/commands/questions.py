@@ -4,7 +4,7 @@ from __future__ import annotations
 
 QUESTIONS: dict[str, tuple[str, ...]] = {
     "What is in a trace": ("info", "check", "attribute", "stats", "export"),
-    "Where does the time go": ("breakdown", "layers", "ranges", "kernels", "gaps"),
+    "Where does the time go": ("breakdown", "layers", "ranges", "kernels", "structure", "gaps"),
     "How do attention and sequence lengths behave": ("attention", "lengths", "phases"),
     "How close to the limits of the hardware": ("roofline", "cache"),
     "What did a change do": ("diff", "speedup"),

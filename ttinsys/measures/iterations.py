@@ -23,10 +23,16 @@ _STEADY_SHARE = 0.85
 """A landmark is in at least this share of the segments."""
 _VOTES = 128
 """Landmarks that vote for starts, and as many for ends."""
-_MAJORITY = 0.5
-"""Share of the landmarks that have to agree on a start or an end."""
+_MAJORITY, _MINORITY = 0.5, 0.25
+"""Shares of the landmarks that have to agree on a start and on an end: a last layer often lacks some kernels."""
 _TOUCHING = 1 / 20
 """Part of a period that is too short to lie between iterations, and belongs to the one before."""
+_CUT_OFF = 0.75
+"""Part of the median length that the last one has at least, unless its end is found."""
+_ENOUGH = 12
+"""Landmarks of some width that make shorter ones dispensable."""
+_MOVED = 64
+"""Symbols by which a start is moved at most, once it is known roughly."""
 _LEAST_OF_PARENT = 0.25
 """Share of an iteration that its blocks cover, if it has any."""
 _VARIANTS = 4
@@ -59,10 +65,57 @@ def _repeats(grams: pl.DataFrame) -> pl.DataFrame | None:
     cuts = search(grams)
     if cuts is None:
         return None
+    whole = pl.DataFrame({"parent": [0], "from": [grams["pos"][0]], "to": [grams["pos"][0] + grams.height]})
+    spans = _spans(grams, _described(grams, cuts), cuts.period, whole)
+    return spans.select("first", "end") if spans.height > 1 else None
+
+
+def _described(grams: pl.DataFrame, cuts: Cuts) -> pl.DataFrame:
+    """The landmarks of what repeats, with their offsets from its start."""
     landmarks = _rotated(grams, cuts, _landmarks(grams, cuts))
     whole = pl.DataFrame({"parent": [0], "from": [grams["pos"][0]], "to": [grams["pos"][0] + grams.height]})
     spans = _spans(grams, landmarks, cuts.period, whole)
-    return spans.select("first", "end") if spans.height > 1 else None
+    if spans.height < 2:
+        return landmarks
+    offset = pl.col("offset") - _moved(grams, spans)
+    wrapped = pl.when(offset < 0).then(offset + cuts.period).when(offset >= cuts.period).then(offset - cuts.period)
+    return landmarks.with_columns(wrapped.otherwise(offset).alias("offset")).sort("offset", "width", "gram")
+
+
+def _moved(grams: pl.DataFrame, spans: pl.DataFrame) -> int:
+    """How far the starts are to be moved so that all iterations, the first and the last too, hold the same symbols.
+
+    Grams tell where an iteration begins to a few symbols, as they reach into the next one.
+    """
+    origin, symbols = grams["pos"][0], grams["g1"]
+    starts, length = spans["first"], round(spans["first"].diff().median() or 1)  # type: ignore[arg-type]
+    width = max(1, min(_MOVED, length // 4))
+    offsets = pl.int_range(-2 * width, 2 * width, eager=True)
+
+    def at(start: int) -> pl.Series:
+        places = offsets + (start - origin)
+        return symbols.gather(places.clip(0, len(symbols) - 1)).set(~places.is_between(0, len(symbols) - 1), None)
+
+    inner = starts[1:].gather_every(max(1, len(starts) // 32))
+    usual = pl.DataFrame([at(start).alias(str(start)) for start in inner]).transpose()
+    mode = usual.select(pl.all().mode().first()).row(0) if usual.height > 1 else usual.row(0)
+    expected = pl.Series(mode, dtype=pl.Int64)
+
+    def agrees(start: int) -> pl.Series:
+        return (at(start) == expected).fill_null(value=False)
+
+    first, last = int(starts[0]), int(spans["end"][-1])
+    # Where starts are misplaced, the first or the last one may have been taken for something else.
+    if agrees(first - length)[2 * width :].mean() > _MAJORITY:  # type: ignore[operator]
+        first -= length
+    if agrees(last + length)[: 2 * width].mean() > _MAJORITY:  # type: ignore[operator]
+        last += length
+    before, after = ~agrees(first), ~agrees(last)
+    wrong = before.cast(pl.Int64).cum_sum(reverse=True) + after.cast(pl.Int64).cum_sum() - after.cast(pl.Int64)
+    moves = pl.DataFrame({"wrong": wrong, "move": offsets}).filter(pl.col("move").abs() <= width)
+    # What is gained by a single symbol may be chance.
+    moves = moves.with_columns((pl.col("wrong") + pl.when(pl.col("move") != 0).then(1).otherwise(0)).alias("wrong"))
+    return int(moves.sort("wrong", pl.col("move").abs(), "move")["move"][0])
 
 
 def _long(grams: pl.DataFrame, *columns: str) -> pl.DataFrame:
@@ -78,7 +131,7 @@ def _landmarks(grams: pl.DataFrame, cuts: Cuts) -> pl.DataFrame:
     symbols = symbols.filter(pl.col("segment") < len(cuts.positions) - 1)
     held = symbols["segment"].n_unique()
     offset = pl.col("offset")
-    return (
+    found = (
         _long(symbols, "segment", "offset")
         .group_by("width", "gram")
         .agg(
@@ -96,6 +149,12 @@ def _landmarks(grams: pl.DataFrame, cuts: Cuts) -> pl.DataFrame:
         .sort("offset", "width", "gram")
         .select("width", "gram", "offset")
     )
+    # Long grams are met elsewhere by chance more rarely than short ones, and serve where they are many.
+    for width in (4, 2):
+        long = found.filter(pl.col("width") >= width)
+        if long.height >= _ENOUGH:
+            return long
+    return found
 
 
 def _rotated(grams: pl.DataFrame, cuts: Cuts, landmarks: pl.DataFrame) -> pl.DataFrame:
@@ -105,16 +164,25 @@ def _rotated(grams: pl.DataFrame, cuts: Cuts, landmarks: pl.DataFrame) -> pl.Dat
     ones end and the others begin, the iteration begins.
     """
     first, last, period = int(cuts.positions[0]), int(cuts.positions[-1]), cuts.period
+    if len(cuts.positions) > 3:
+        # What cuts may also occur, by chance, where an iteration before the first one or after the last one would be.
+        following = _met(grams, landmarks, first, period, first, first + int(1.25 * period))
+        leading = _met(grams, landmarks, last - period, period, last - int(1.25 * period), last)
+        first = first if sum(following) > _MAJORITY * landmarks.height else int(cuts.positions[1])
+        last = last if sum(leading) > _MAJORITY * landmarks.height else int(cuts.positions[-2])
     ahead = _met(grams, landmarks, first - period, period, first - int(1.25 * period), first)
     behind = _met(grams, landmarks, last, period, last, last + int(1.25 * period))
     sides = landmarks.with_columns(
         pl.Series("ahead", ahead), pl.Series("behind", behind), pl.int_range(pl.len()).alias("rank")
     )
-    # Only what is found on a side tells; a class that two segments share by chance is found on none.
-    sides = sides.filter(pl.col("ahead") | pl.col("behind"))
+    if len(cuts.positions) == 2:
+        # A single segment between two cuts shows what it has once, not what comes back.
+        sides = sides.filter(pl.col("ahead") | pl.col("behind"))
     if sides.is_empty():
         return landmarks
-    wrong = (~pl.col("behind")).cum_sum() + (~pl.col("ahead")).sum() - (~pl.col("ahead")).cum_sum()
+    # A long gram is met by chance more rarely than a short one.
+    missing_behind, missing_ahead = (~pl.col("behind")) * pl.col("width"), (~pl.col("ahead")) * pl.col("width")
+    wrong = missing_behind.cum_sum() + missing_ahead.sum() - missing_ahead.cum_sum()
     turn = sides.select(wrong.cast(pl.Int64).arg_min()).item()
     begun = sides.slice(turn + 1).filter("ahead")
     start = begun["offset"][0] if begun.height else 0.0
@@ -149,8 +217,10 @@ def _spans(grams: pl.DataFrame, landmarks: pl.DataFrame, period: float, parents:
     Returns:
         `parent`, `first` and `end`, in order.
     """
-    half = (landmarks.height + 1) // 2
-    early, late = landmarks.head(min(half, _VOTES)), landmarks.tail(min(half, _VOTES))
+    # A gram that reaches into the next one is missing at the end of the last.
+    within = landmarks.filter(pl.col("offset") + pl.col("width") <= period)
+    half = min((within.height + 1) // 2, _VOTES)
+    early, late = within.head(half), within.tail(half)
     found = _occurrences(grams, pl.concat([early, late]).unique(maintain_order=True), parents)
     starts = _voted(found, early, period, last=False)
     length = float(starts.select(pl.col("at").diff().over("parent").median()).item() or period)
@@ -168,13 +238,13 @@ def _spans(grams: pl.DataFrame, landmarks: pl.DataFrame, period: float, parents:
         spans.select("parent", "first", pl.col("first").alias("start")),
         left_on="midst", right_on="first", by="parent", check_sortedness=False,
     ).group_by("parent", pl.col("start").alias("first")).agg(pl.col("end").max())  # fmt: skip
-    touching = pl.col("following") - pl.col("end") <= max(2.0, length * _TOUCHING)
-    open_ended = pl.col("following") == pl.col("to")
-    end = pl.when(touching & ~open_ended).then("following").otherwise(pl.min_horizontal("end", "following"))
     spans = spans.join(latest, on=["parent", "first"], how="left", maintain_order="left")
-    # An iteration without an end is one that the capture cut off, unless another one follows.
-    complete = pl.col("end").is_not_null() | ~open_ended
-    return spans.filter(complete).select("parent", "first", pl.coalesce(end, "following").alias("end"))
+    is_last = pl.col("following") == pl.col("to")
+    # One without an end is a kind of its own, such as a last layer that lacks its last kernels, or it is cut off.
+    complete = pl.col("end").is_not_null() | ~is_last | (pl.col("to") - pl.col("first") >= _CUT_OFF * length)
+    end = pl.min_horizontal(pl.col("end").fill_null(pl.col("first") + round(length)), "following")
+    touching = (pl.col("following") - end <= max(2.0, length * _TOUCHING)) & ~is_last
+    return spans.filter(complete).select("parent", "first", pl.when(touching).then("following").otherwise(end).alias("end"))
 
 
 def _occurrences(grams: pl.DataFrame, landmarks: pl.DataFrame, parents: pl.DataFrame) -> pl.DataFrame:
@@ -214,13 +284,17 @@ def _voted(found: pl.DataFrame, voters: pl.DataFrame, period: float, *, last: bo
     near, far = 2 * drift(period), (int(found["pos"].max() or 0) + 2 * period) * 2 + 1  # type: ignore[operator, arg-type]
     place = votes["parent"] * far + votes["at"]
     agreeing = place.search_sorted(place + near, "right") - place.search_sorted(place - near, "left")
-    votes = votes.filter(agreeing > _MAJORITY * voters.height)
+    least = (_MINORITY if last else _MAJORITY) * voters.height
+    votes = votes.filter(agreeing > least)
     apart = (pl.col("at") - pl.col("at").shift(1) > max(0.5, period / 4)) | (
         pl.col("parent") != pl.col("parent").shift(1)
     )
+    # A stray may lie before all that belongs together: the landmark that decides agrees with the others.
+    astray = (pl.col("at") - pl.col("at").median().over("cluster")).abs() > max(1.0, near / 8)
     decisive = pl.col("offset").arg_max() if last else pl.col("offset").arg_min()
     return (
         votes.with_columns(apart.fill_null(value=True).cum_sum().alias("cluster"))
+        .filter(~astray)
         .group_by("cluster", maintain_order=True)
         .agg(
             pl.col("parent").first(),
@@ -228,7 +302,7 @@ def _voted(found: pl.DataFrame, voters: pl.DataFrame, period: float, *, last: bo
             pl.col("at").get(decisive),
             pl.col("pos").get(decisive).alias("midst"),
         )
-        .filter(pl.col("agreed") > _MAJORITY * voters.height)
+        .filter(pl.col("agreed") > least)
         .sort("parent", "midst")
     )
 
@@ -290,8 +364,7 @@ def _alike(grams: pl.DataFrame, iterations: pl.DataFrame) -> pl.DataFrame | None
     cuts = search(one)
     if cuts is None:
         return None
-    landmarks = _rotated(one, cuts, _landmarks(one, cuts))
-    spans = _spans(grams, landmarks, cuts.period, iterations)
+    spans = _spans(grams, _described(one, cuts), cuts.period, iterations)
     covered = (
         spans.group_by("parent").agg((pl.col("end") - pl.col("first")).sum().alias("covered"), pl.len().alias("count"))
         .join(iterations, on="parent")

@@ -37,12 +37,14 @@ _COMPARABLE = 0.75
 """A finer period that covers this share of the best is one that a coarser one has to be more than a multiple of."""
 _FINER = 1.6
 """Least quotient of two periods that are of two levels."""
-_SAMPLE = 100_000
+_SAMPLE = 50_000
 """Symbols on which a candidate is judged: of more segments, evenly spaced ones count."""
+_MANY = 200_000
+"""Symbols of a sequence of which all classes of grams are candidates."""
 _STEADY = 32
 """Part of a period by which an offset, or a period, may differ from the median."""
-_PER_PERIOD = 3
-"""Candidates that are judged of each quarter of an octave of periods."""
+_PER_PERIOD = 2
+"""Candidates of two kinds that are judged of each quarter of an octave of periods."""
 
 
 class Cuts(NamedTuple):
@@ -116,17 +118,24 @@ def search(grams: pl.DataFrame) -> Cuts | None:
     coarsest = sorted(judged, key=lambda cuts: (-cuts.period, -cuts.coverage, -len(cuts.positions)))
     for cuts in coarsest:
         finer = [
-            other for other in judged if other.coverage >= _COMPARABLE * best and other.period * _FINER <= cuts.period
+            other
+            for other in judged
+            if other.coverage >= _COMPARABLE * best and other.period * _FINER <= cuts.period
         ]
         if cuts.coverage >= _NEAR_BEST * best and all(_exceeds(cuts, other) for other in finer):
-            return _fullest(cuts, judged)
+            return _cleanest(cuts, judged)
     return None
 
 
-def _fullest(chosen: Cuts, judged: list[Cuts]) -> Cuts:
-    """The cuts of the chosen period that cover most: a class may be missing in some of the segments."""
+def _cleanest(chosen: Cuts, judged: list[Cuts]) -> Cuts:
+    """The cuts of the chosen period that are missing least, and are least often elsewhere too."""
+
+    def regular(cuts: Cuts) -> int:
+        steady = (cuts.positions.diff().drop_nulls() - chosen.period).abs() <= drift(chosen.period)
+        return 2 * int(steady.sum()) - len(steady)
+
     alike = [cuts for cuts in judged if abs(cuts.period - chosen.period) <= drift(chosen.period)]
-    return max(alike, key=lambda cuts: (cuts.coverage, len(cuts.positions), -cuts.width, -int(cuts.positions[0])))
+    return max(alike, key=lambda cuts: (regular(cuts), cuts.coverage, cuts.width, -int(cuts.positions[0])))
 
 
 def _candidates(grams: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -136,8 +145,12 @@ def _candidates(grams: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         `pos` and `run` of the occurrences, and `run`, `width` and `period` of the candidates.
     """
     n = grams.height
+    # Of a long sequence, some of the classes of longer grams do: each is whole, and there are many at every place.
+    every = 1 + n // _MANY
     parts = [
-        grams.select("pos", pl.col(f"g{width}").alias("gram"), pl.lit(width, pl.Int64).alias("width"))
+        grams.select("pos", pl.col(f"g{width}").alias("gram"), pl.lit(width, pl.Int64).alias("width")).filter(
+            (width == 1) | (pl.col("gram") % every == 0)
+        )
         for width in WIDTHS
     ]
     gap, median = pl.col("gap"), pl.col("median")
@@ -148,9 +161,7 @@ def _candidates(grams: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         .select("pos", "width", (pl.col("gram") * (WIDTHS[-1] + 1) + pl.col("width")).alias("class"))
         .sort("class", "pos")
         .with_columns(
-            pl.when(pl.col("class") == pl.col("class").shift(1))
-            .then(pl.col("pos") - pl.col("pos").shift(1))
-            .alias("gap")
+            pl.when(pl.col("class") == pl.col("class").shift(1)).then(pl.col("pos") - pl.col("pos").shift(1)).alias("gap")
         )
     )
     # A class that also occurs elsewhere, long before or after, repeats where its occurrences are close together.
@@ -168,18 +179,23 @@ def _candidates(grams: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
             pl.col("width", "class").first(),
             pl.len().alias("count"),
             pl.col("pos").first().alias("first"),
-            (pl.col("pos").last() - pl.col("pos").first()).alias("reach"),
+            (gap.filter(regular).sum() + gap.median()).alias("reach"),
             gap.median().alias("period"),
             regular.mean().alias("regular"),
         )
         .filter(pl.col("count") > 1, pl.col("regular") >= _LEAST_REGULAR)
         .with_columns(
-            (pl.min_horizontal((pl.col("reach") + pl.col("period")) / n, 1.0) * pl.col("regular")).alias("score"),
+            pl.min_horizontal(pl.col("reach"), n).alias("reach"),
             (pl.col("period").log(2) * 4).round().alias("octave"),
+            pl.len().over("period", "count").alias("alike"),
         )
-        .sort("score", "count", "width", "first", descending=[True, True, False, False])
+        .sort("reach", "regular", "count", "first", "width", descending=[True, True, True, False, False])
     )
-    return occurrences.select("pos", "run"), runs.group_by("octave", maintain_order=True).head(_PER_PERIOD)
+    # A run reaches far by chance too, but few runs have one period by chance.
+    shared = runs.sort("alike", descending=True, maintain_order=True).group_by("octave", maintain_order=True)
+    longest = runs.group_by("octave", maintain_order=True).head(_PER_PERIOD)
+    candidates = pl.concat([longest, shared.head(_PER_PERIOD)]).unique("run", maintain_order=True)
+    return occurrences.select("pos", "run"), candidates
 
 
 def _judged(grams: pl.DataFrame, positions: pl.Series, period: float, width: int) -> Cuts | None:
@@ -276,22 +292,19 @@ def _as_expected(before: pl.DataFrame, gram: str, back: pl.DataFrame, origin: fl
 
 
 def _exceeds(coarse: Cuts, fine: Cuts) -> bool:
-    """Whether the segments of a coarse period hold more than a number of finer ones: it is a level of its own.
+    """Whether the segments of a coarse period are more than a number of finer ones: whether it is a level of its own.
 
     Two denoising steps are no level above one; 32 layers and the head of a language model are.
     """
-    cuts = pl.DataFrame(
-        {"cut": coarse.positions.cast(pl.Int64), "number": pl.int_range(len(coarse.positions), eager=True)}
-    )
-    held = (
-        pl.DataFrame({"pos": fine.positions.cast(pl.Int64)})
+    gap = pl.col("pos").shift(-1) - pl.col("pos")
+    steady = (gap - fine.period).abs() <= max(1.0, fine.period / 100)
+    cuts = pl.DataFrame({"cut": coarse.positions[:-1]}).with_row_index("number")
+    irregular = (
+        pl.DataFrame({"pos": fine.positions})
+        .with_columns(pl.when(steady).then(0).otherwise(gap).alias("irregular"))
         .join_asof(cuts, left_on="pos", right_on="cut", check_sortedness=False)
-        .drop_nulls("number")
+        .filter(pl.col("number").is_not_null(), pl.col("pos") < coarse.positions[-1])
         .group_by("number")
-        .agg(pl.len().alias("held"))
+        .agg(pl.col("irregular").sum())
     )
-    lengths = cuts.with_columns((pl.col("cut").shift(-1) - pl.col("cut")).alias("length")).drop_nulls("length")
-    excess = lengths.join(held, on="number", how="left").select(
-        (pl.col("length") - pl.col("held").fill_null(0) * fine.period).median()
-    )
-    return bool(excess.item() >= max(2.0, fine.period / 100))
+    return irregular.is_empty() or bool(irregular["irregular"].median())

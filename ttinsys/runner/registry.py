@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
-from typing import Any
+from typing import Any, get_args
 
 import polars as pl
 
@@ -27,6 +27,7 @@ from parsers.schema import Table
 from ttinsys.measures.options import Option, OptionError, Setting, settings_of
 from ttinsys.tables.needs import Need, need_of
 from ttinsys.tables.registry import ANALYSIS_TABLES, stack_traces
+from ttinsys.tables.structure import STEPS_FROM, StepSource, with_steps_of_structure
 
 _ANALYSES = "ttinsys.analyses"
 
@@ -60,6 +61,7 @@ class Analysis:
         verdict: Maps the result and the options `judged_by` to the sentences for which the command exits with status 1.
         judged_by: Options of the verdict, which the function does not take.
         remarks: Maps the result to sentences that a reader needs before trusting it.
+        steps: Whether the result depends on steps, which the option `steps_from` then chooses.
     """
 
     function: Callable[..., pl.LazyFrame]
@@ -72,6 +74,7 @@ class Analysis:
     verdict: Callable[..., list[str]] | None = None
     judged_by: tuple[Option, ...] = ()
     remarks: Callable[[pl.DataFrame], list[str]] | None = None
+    steps: bool = False
 
     @property
     def name(self) -> str:
@@ -85,8 +88,9 @@ class Analysis:
 
     @cached_property
     def settings(self) -> dict[str, Setting]:
-        """Options of the function with their types and defaults, by name."""
-        return settings_of(self.function, self.options)
+        """Options with their types and defaults, by name: those of the function, and `steps_from` where it counts."""
+        source = {STEPS_FROM.name: Setting(STEPS_FROM, str, "annotation", multiple=False, choices=get_args(StepSource))}
+        return settings_of(self.function, self.options) | (source if self.steps else {})
 
     @cached_property
     def verdict_settings(self) -> dict[str, Setting]:
@@ -138,7 +142,9 @@ class Analysis:
         if len(tables) < self.least:
             raise TooFewTraces(self.too_few)
         values = self.checked_options(options)
-        arguments = {name: values[name] for name in self.settings}
+        arguments = {name: values[name] for name in self.settings if name != STEPS_FROM.name}
+        if values.get(STEPS_FROM.name) == "structure":
+            tables = {trace: with_steps_of_structure(of_trace) for trace, of_trace in tables.items()}
         columns = self.returns.schema.names()
         if self.across:
             stacked = {name: stack_traces(tables, name) for name in self.tables}
@@ -165,6 +171,7 @@ def analysis(
     verdict: Callable[..., list[str]] | None = None,
     judged_by: Sequence[Option] = (),
     remarks: Callable[[pl.DataFrame], list[str]] | None = None,
+    steps: bool = False,
 ) -> Callable[[Callable[..., pl.LazyFrame]], Callable[..., pl.LazyFrame]]:
     """Register the decorated function as an analysis; the arguments are those of `Analysis`.
 
@@ -174,7 +181,7 @@ def analysis(
 
     def register(function: Callable[..., pl.LazyFrame]) -> Callable[..., pl.LazyFrame]:
         REGISTRY[function.__name__] = Analysis(
-            function, returns, tuple(options), needed, tree, across, least, verdict, tuple(judged_by), remarks
+            function, returns, tuple(options), needed, tree, across, least, verdict, tuple(judged_by), remarks, steps
         )
         return function
 

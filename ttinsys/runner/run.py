@@ -19,6 +19,7 @@ from ttinsys.attribution.coverage import coverage
 from ttinsys.runner.registry import Analysis, find
 from ttinsys.tables.needs import Lacking, present
 from ttinsys.tables.registry import distinct_names, tables_of
+from ttinsys.tables.structure import STEPS_FROM
 
 Tables = Mapping[str, pl.LazyFrame]
 """The tables of one trace, by name."""
@@ -70,25 +71,42 @@ def run_analysis(
     options = options or {}
     names = list(tables)
     needs = [(name, need) for name in names for need in analysis.needs]
+    # Only a question about steps makes it worth reading whether there are any.
+    stepless = names if _asks_for_steps(analysis, options) else []
     frame, *rest = collect(
         [
             analysis.plan(tables, **options),
             *(coverage(tables[name]["ops"]) for name in names),
             *(present(need, tables[name]) for name, need in needs),
+            *(tables[name]["ops"].select(pl.col("step").count()) for name in stepless),
         ]
     )
     counts = dict(zip(names, rest, strict=False))
-    for (name, need), answer in zip(needs, rest[len(names) :], strict=True):
+    answers, steps = rest[len(names) : len(names) + len(needs)], rest[len(names) + len(needs) :]
+    for (name, need), answer in zip(needs, answers, strict=True):
         if not answer.item():
             if why_empty is not None and counts[name].is_empty():
                 raise Lacking(why_empty(name))
             raise Lacking(f"{name} {need.lacking}")
     remarks = analysis.remarks(frame) if analysis.remarks is not None else []
+    remarks += [_STEPLESS.format(name) for name, found in zip(stepless, steps, strict=True) if not found.item()]
     failures: list[str] = []
     if analysis.verdict is not None:
         values = analysis.checked_options(options)
         failures = analysis.verdict(frame, **{name: values[name] for name in analysis.verdict_settings})
     return AnalysisResult(analysis, frame, counts, tuple(remarks), tuple(failures))
+
+
+_STEPLESS = "{} has no annotated step: --steps-from structure takes the iterations found in its kernels"
+
+
+def _asks_for_steps(analysis: Analysis, options: Mapping[str, Any]) -> bool:
+    """Whether rows are to be divided by steps, which come from the annotation."""
+    values = analysis.checked_options(options)
+    grouping = (values.get("by"), values.get("per"))
+    return values.get(STEPS_FROM.name) == "annotation" and any(
+        "step" in (value if isinstance(value, tuple) else (value,)) for value in grouping
+    )
 
 
 def analyse(name: str, *traces: Trace, **options: Any) -> pl.DataFrame:
