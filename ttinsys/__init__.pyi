@@ -172,12 +172,8 @@ def diff(
             by: What the row is aligned by, such as `layer`; `total` for the whole trace.
             change: Verdict on the difference: `faster`, `slower`, `noise`, `same`, `new`, `gone`,
                 `count`, `unknown`, `unfair`.
-            delta_ns (ns): Time of the trace minus time of the baseline.
             speedup: Time of the baseline divided by time of the trace; null where one is 0, the
                 comparison is unfair, or `change` is `count`.
-            like_speedup: Speedup of operations that both traces ran alike (the same kernel on the same
-                grid, a copy of the same size), one by one, however often each ran; null where there are
-                none.
             before_ns (ns): Sum of GPU durations in the baseline.
             after_ns (ns): Sum of GPU durations in the trace.
             before_ops: Number of GPU operations in the baseline.
@@ -185,6 +181,10 @@ def diff(
             before_mean_ns (ns): Mean duration of an operation in the baseline; null where there is
                 none.
             after_mean_ns (ns): Mean duration of an operation in the trace; null where there is none.
+            like_speedup: Speedup of operations that both traces ran alike (the same kernel on the same
+                grid, a copy of the same size), one by one, however often each ran; null where there are
+                none.
+            delta_ns (ns): Time of the trace minus time of the baseline.
             noise_ns (ns): Difference that repeated steps show anyway; null unless each trace has two
                 such steps.
             unfair: Why the traces are not comparable, in the row of the whole trace; null where they
@@ -630,14 +630,14 @@ def speedup(
                 comparison is unfair.
             before_ns (ns): Time of the baseline; for components and roles, the sum of durations.
             after_ns (ns): Time of the trace; for components and roles, the sum of durations.
-            like_speedup: Speedup of operations that both traces ran alike (the same kernel on the same
-                grid, a copy of the same size), one by one, however often each ran; null where there are
-                none, and for span and busy.
             before_ops: Number of GPU operations in the baseline; null for span and busy.
             after_ops: Number of GPU operations in the trace; null for span and busy.
             before_mean_ns (ns): Mean duration of an operation in the baseline; null where there is
                 none.
             after_mean_ns (ns): Mean duration of an operation in the trace; null where there is none.
+            like_speedup: Speedup of operations that both traces ran alike (the same kernel on the same
+                grid, a copy of the same size), one by one, however often each ran; null where there are
+                none, and for span and busy.
             gain (ratio): Time saved, divided by the time of the whole baseline.
             share (ratio): `before_ns` divided by the sum of the whole baseline; null for span and busy.
             limit: Speedup of the sum if the part took no time; null where the part is all of it, and
