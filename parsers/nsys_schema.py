@@ -1,10 +1,11 @@
 """The schema of Nsight Systems exports, as data, for `parsers.writer`.
 
 Names, order, types and NOT NULL are those of nsys 2023.4 (export schema 3.7.2), as `nsys export --lazy=false` of
-2023.4.4 creates every table in SQLite, Parquet and Arrow, with two exceptions. CUPTI_ACTIVITY_KIND_GRAPH_TRACE is as
+2023.4.4 creates every table in SQLite, Parquet and Arrow, with three exceptions. CUPTI_ACTIVITY_KIND_GRAPH_TRACE is as
 nsys 2024.6 exports it: 2023.4 cannot trace whole graphs. CUDA_GRAPH_NODE_EVENTS is as the user guide of 2024 lists it;
-until then its rows were in CUDA_GRAPH_EVENTS. Their widths in Arrow are taken from the columns of the same names.
-Of other tables, `columns_of` knows what `parsers.tables` declares.
+until then its rows were in CUDA_GRAPH_EVENTS. DIAGNOSTIC_EVENT is as exports since 2024 have it: 2023.4 writes no
+messages. Their widths in Arrow are taken from the columns of the same names. Of other tables, `columns_of` knows what
+`parsers.tables` declares.
 """
 
 from __future__ import annotations
@@ -142,6 +143,12 @@ NSYS_TABLES: Final[dict[str, tuple[NsysColumn, ...]]] = {
         *_must(_U64, "bytes", default=0),
         *_may(_U64, "graphNodeId"),
         *_may(_U32, "memKind"),
+    ),
+    "DIAGNOSTIC_EVENT": (
+        *_must(_I64, "timestamp"),
+        *_must(_U32, "timestampType", "source", "severity", default=1),
+        *_must(_TEXT, "text"),
+        *_may(_U64, "globalPid"),
     ),
     "CUPTI_ACTIVITY_KIND_GRAPH_TRACE": (*_ON_GPU, *_must(_U64, "graphId", "graphExecId", default=0)),
     "CUPTI_ACTIVITY_KIND_SYNCHRONIZATION": (*_ON_GPU, *_must(_U32, "syncType", "eventId", default=0)),

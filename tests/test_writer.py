@@ -117,6 +117,7 @@ REAL = {
     "CUPTI_ACTIVITY_KIND_GRAPH_TRACE": "torch-cudagraph-2024.6.sqlite",
     "PROCESSES": None,
     "CUDA_GRAPH_EVENTS": None,
+    "DIAGNOSTIC_EVENT": None,
     "CUDA_GRAPH_NODE_EVENTS": None,
 }
 """Tables whose real example is not in the first trace: where it is, if anywhere."""

@@ -64,12 +64,12 @@ def test_sound_trace_says_what_was_checked_with_numbers(tmp_path: Path) -> None:
         "captured_tables": "The capture holds 8 GPU operations, 8 CUDA API calls, 4 NVTX ranges, 1 GPU description.",
         "clock_order": "None of 8 launched operations starts before its launch call, and none of 8 operations ends "
         "before it starts.",
-        "gpu_identity": "8 operations ran on 1 device: processes share no device number.",
+        "gpu_identity": "8 operations ran on 1 known GPU.",
         "loading": "Copies from the host (0, 0.000 GB) take 0.00% of the GPU time; calls that load code or allocate "
         "memory (0) take 0.000 ms, 0.00% of the time from the first operation to the last.",
         "lost_events": "0 of 8 kernel launches have no kernel; the export holds no message of nsys.",
         "unclosed_ranges": "No range of 4 is open at the end of the capture.",
-        "warm_up": "The first of 4 iterations 'iteration N' takes 9.000 ms, 1.00 times as long as the median of the 3 "
+        "warm_up": "The first of 4 ranges 'iteration #' takes 9.000 ms, 1.00 times as long as the median of the 3 "
         "others.",
     }
 
@@ -223,7 +223,7 @@ def test_first_iteration_that_takes_longer_is_a_warm_up(tmp_path: Path) -> None:
     severity, text = only(checked(t, tmp_path), "warm_up")
     assert severity == "warning"
     assert text == (
-        "The first of 5 iterations 'iteration N' takes 27.000 ms, 3.00 times as long as the median of the 4 others: "
+        "The first of 5 ranges 'iteration #' takes 27.000 ms, 3.00 times as long as the median of the 4 others: "
         "the capture holds a warm-up."
     )
 
@@ -235,7 +235,7 @@ def test_prefill_is_no_warm_up_of_decoding(tmp_path: Path) -> None:
         at = 100 * MS * number
         t.call("step", at, at + length * MS, step=number, phase=phase, gpu=[("sgemm", at + MS, at + 2 * MS)])
     severity, text = only(checked(t, tmp_path), "warm_up")
-    assert (severity, text[:28]) == ("sound", "The first of 3 iterations 's")
+    assert (severity, text[:28]) == ("sound", "The first of 3 ranges 'step'")
 
 
 def test_two_ranges_of_one_name_are_no_iterations(tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_processes_that_share_a_device_number_may_mean_several_gpus(tmp_path: Pa
     assert told == severity
     if severity == "warning":
         assert text == (
-            "2 processes call their GPU device 0, and the machine has 2 GPUs: which GPU 2 operations ran on is unknown."
+            "Which GPU 2 operations of 2 ran on is unknown: 2 processes with device 0, and 2 GPUs in the list."
         )
 
 

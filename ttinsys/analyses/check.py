@@ -48,7 +48,7 @@ def judge_fitness(result: pl.DataFrame, *, strict: bool = False) -> list[str]:
     return [f"{row['trace']}: {row['finding']}" if named else row["finding"] for row in problems.iter_rows(named=True)]
 
 
-def summary(result: pl.DataFrame) -> list[str]:
+def count_findings(result: pl.DataFrame) -> list[str]:
     """How many findings of each severity each trace has.
 
     Args:
@@ -76,7 +76,7 @@ _NOUNS = {
 
 @analysis(
     returns=CHECK,
-    remarks=summary,
+    remarks=count_findings,
     verdict=judge_fitness,
     judged_by=(Option("strict", "Exit with status 1 where a finding is a problem."),),
 )

@@ -66,11 +66,8 @@ DIFF = Table(
     Column("trace", pl.String, "Name of the trace that is compared with the first one."),
     Column("by", pl.String, "What the row is aligned by, such as `layer`; `total` for the whole trace."),
     Column("change", pl.String, f"Verdict on the difference: `{'`, `'.join(CHANGES)}`."),
-    Column("delta_ns", pl.Int64, "Time of the trace minus time of the baseline.", unit="ns"),
     Column("speedup", pl.Float64, "Time of the baseline divided by time of the trace; null where one is 0, the "
            "comparison is unfair, or `change` is `count`."),
-    Column("like_speedup", pl.Float64, "Speedup of operations that both traces ran alike (the same kernel on the same "
-           "grid, a copy of the same size), one by one, however often each ran; null where there are none."),
     Column("before_ns", pl.Int64, "Sum of GPU durations in the baseline.", unit="ns"),
     Column("after_ns", pl.Int64, "Sum of GPU durations in the trace.", unit="ns"),
     Column("before_ops", pl.UInt32, "Number of GPU operations in the baseline."),
@@ -79,6 +76,9 @@ DIFF = Table(
            unit="ns"),
     Column("after_mean_ns", pl.Float64, "Mean duration of an operation in the trace; null where there is none.",
            unit="ns"),
+    Column("like_speedup", pl.Float64, "Speedup of operations that both traces ran alike (the same kernel on the same "
+           "grid, a copy of the same size), one by one, however often each ran; null where there are none."),
+    Column("delta_ns", pl.Int64, "Time of the trace minus time of the baseline.", unit="ns"),
     Column("noise_ns", pl.Int64, "Difference that repeated steps show anyway; null unless each trace has two such "
            "steps.", unit="ns"),
     Column("unfair", pl.String, "Why the traces are not comparable, in the row of the whole trace; null where they "

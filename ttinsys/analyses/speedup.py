@@ -39,15 +39,15 @@ SPEEDUP = Table(
            "comparison is unfair."),
     Column("before_ns", pl.Int64, "Time of the baseline; for components and roles, the sum of durations.", unit="ns"),
     Column("after_ns", pl.Int64, "Time of the trace; for components and roles, the sum of durations.", unit="ns"),
-    Column("like_speedup", pl.Float64, "Speedup of operations that both traces ran alike (the same kernel on the same "
-           "grid, a copy of the same size), one by one, however often each ran; null where there are none, and for "
-           "span and busy."),
     Column("before_ops", pl.UInt32, "Number of GPU operations in the baseline; null for span and busy."),
     Column("after_ops", pl.UInt32, "Number of GPU operations in the trace; null for span and busy."),
     Column("before_mean_ns", pl.Float64, "Mean duration of an operation in the baseline; null where there is none.",
            unit="ns"),
     Column("after_mean_ns", pl.Float64, "Mean duration of an operation in the trace; null where there is none.",
            unit="ns"),
+    Column("like_speedup", pl.Float64, "Speedup of operations that both traces ran alike (the same kernel on the same "
+           "grid, a copy of the same size), one by one, however often each ran; null where there are none, and for "
+           "span and busy."),
     Column("gain", pl.Float64, "Time saved, divided by the time of the whole baseline.", unit="ratio"),
     Column("share", pl.Float64, "`before_ns` divided by the sum of the whole baseline; null for span and busy.",
            unit="ratio"),

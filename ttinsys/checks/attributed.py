@@ -15,6 +15,7 @@ _ENOUGH, _HALF = 0.95, 0.5
 
 _REMEDIES = {
     "no_range_open": "open a range around these launches, on the thread that makes them",
+    "unified_memory": "prefetch pages (cudaMemPrefetchAsync), or allocate with cudaMalloc, where migrations matter",
     "launched_before_capture": "synchronize before the capture begins, or begin it earlier (--delay, --capture-range)",
     "no_api_call": "profile with --trace=cuda, from the start of the process",
 }

@@ -7,41 +7,39 @@ from collections.abc import Iterator
 import polars as pl
 
 from ttinsys.checks import Finding, TraceTables, checking, counted
+from ttinsys.measures.sums import ratio
 
 
 def _measure(tables: TraceTables) -> pl.LazyFrame:
-    processes = tables["ops"].group_by("device").agg(pl.col("pid").n_unique().alias("processes"), pl.len().alias("ops"))
-    shared = processes.select(
-        pl.len().alias("devices"),
-        pl.col("ops").sum().alias("ops"),
-        pl.col("processes").max().alias("most"),
-        pl.col("device").sort_by("processes", "device").last(),
-        pl.col("ops").filter(pl.col("processes") > 1).sum().alias("ambiguous"),
+    unknown = pl.col("gpu").is_null()
+    ops = tables["ops"].select(
+        pl.len().alias("ops"),
+        pl.col("gpu").drop_nulls().n_unique().alias("known"),
+        unknown.sum().alias("unknown"),
+        pl.col("pid").filter(unknown).n_unique().alias("processes"),
+        pl.col("device").filter(unknown).min().alias("device"),
+        ratio(pl.col("duration_ns").filter(unknown).sum(), pl.col("duration_ns").sum()).alias("share"),
     )
-    gpus = tables["gpus"].select(pl.len().alias("gpus"))
-    # nsys's table of the devices of each process, where this version of it writes one.
-    mapped = tables["sources"].select((pl.col("table") == "cuda_devices").any().alias("mapped"))
-    return pl.concat([shared, gpus, mapped], how="horizontal")
+    return pl.concat([ops, tables["gpus"].select(pl.len().alias("gpus"))], how="horizontal")
 
 
 @checking(_measure)
 def gpu_identity(numbers: pl.DataFrame) -> Iterator[Finding]:
-    """Whether two processes may mean different GPUs by one number."""
+    """Whether it is known which GPU each operation ran on."""
     have = numbers.row(0, named=True)
-    if not have["devices"]:
+    if not have["ops"]:
         return
-    if have["most"] > 1 and not have["mapped"] and have["gpus"] != 1:
-        machine = f"the machine has {have['gpus']:,} GPUs" if have["gpus"] else "the export does not list the GPUs"
+    if have["unknown"]:
+        machine = f"{counted(have['gpus'], 'GPU')} in the list" if have["gpus"] else "no list of GPUs"
         yield Finding(
             "warning",
-            f"{have['most']:,} processes call their GPU device {have['device']}, and {machine}: which GPU "
-            f"{counted(have['ambiguous'], 'operation')} ran on is unknown.",
-            ("gaps", "roofline"),
+            f"Which GPU {counted(have['unknown'], 'operation')} of {have['ops']:,} ran on is unknown: "
+            f"{counted(have['processes'], 'process', 'processes')} with device {have['device']}, and {machine}.",
+            ("gaps", "roofline", "phases"),
             "export with an nsys that writes TARGET_INFO_CUDA_DEVICE, analyse each process with --pid, or do not set "
             "CUDA_VISIBLE_DEVICES",
-            have["ambiguous"],
+            have["unknown"],
+            have["share"],
         )
     else:
-        where = counted(have["devices"], "device")
-        known = "processes share no device number" if have["most"] == 1 else "the GPU of each is known"
-        yield Finding("sound", f"{counted(have['ops'], 'operation')} ran on {where}: {known}.")
+        yield Finding("sound", f"{counted(have['ops'], 'operation')} ran on {counted(have['known'], 'known GPU')}.")

@@ -25,7 +25,7 @@ def _measure(tables: TraceTables) -> pl.LazyFrame:
     kernels = tables["ops"].filter(pl.col("kind") != "memcpy")
     whole = kernels.select(pl.len().alias("launches"))
     # Iterations may carry their number in their name; prefill and decode are different work.
-    folded = pl.col("path").str.replace_all(_DIGITS, "N")
+    folded = pl.col("path").str.replace_all(_DIGITS, "#")
     repeated = (
         tables["ranges"]
         .filter(pl.col("end_ns").is_not_null())
@@ -80,10 +80,10 @@ def warm_up(numbers: pl.DataFrame) -> Iterator[Finding]:
     if longer > _LONGER and have["first_ns"] - have["median_ns"] >= _NOTICED_NS:
         yield Finding(
             "warning",
-            f"The first of {have['iterations']:,} iterations {name!r} takes {times}: the capture holds a warm-up.",
+            f"The first of {have['iterations']:,} ranges {name!r} takes {times}: the capture holds a warm-up.",
             ("diff", "speedup", "gaps", "breakdown"),
             "run a warm-up before the capture (--capture-range=cudaProfilerApi), or leave it out with --time",
             1,
         )
     else:
-        yield Finding("sound", f"The first of {have['iterations']:,} iterations {name!r} takes {times}.")
+        yield Finding("sound", f"The first of {have['iterations']:,} ranges {name!r} takes {times}.")

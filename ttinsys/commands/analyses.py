@@ -124,7 +124,7 @@ def _print(result: AnalysisResult, destination: Destination, plot: Destination |
 
     analysis, frame = result.analysis, result.frame
     # In a table for people, a column with one value takes room from the others.
-    hide_trace = len(result.coverage) == 1 and destination.for_people
+    hide_trace = destination.for_people and "trace" in frame.columns and frame["trace"].n_unique() == 1
     save_plot(plot, analysis.name, frame, analysis.returns)
     shown = frame.drop("trace", strict=False) if hide_trace else frame
     emit(shown, destination, table=analysis.returns, tree=analysis.tree, traces=[*result.coverage])

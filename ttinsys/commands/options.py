@@ -109,7 +109,7 @@ def output_options(command: Command, formats: Sequence[str] = FORMATS) -> Comman
     def wrapped(*args: Any, format: str | None, output: Path | None, force: bool, rows: int, **kwargs: Any) -> Any:
         chosen = format or _format_of(output, formats)
         destination = Destination(chosen, output, force, rows, announce=note)
-        check(destination)
+        check_destination(destination)
         return command(*args, destination=destination, **kwargs)
 
     return _decorated(
@@ -137,7 +137,7 @@ def file_options(command: Command) -> Command:
     @wraps(command)
     def wrapped(*args: Any, output: Path | None, force: bool, **kwargs: Any) -> Any:
         destination = Destination("text", output, force, announce=note)
-        check(destination)
+        check_destination(destination)
         return command(*args, destination=destination, **kwargs)
 
     return _decorated(wrapped, *_FILE)
@@ -168,7 +168,7 @@ def plot_option(command: Command) -> Command:
             if destination.path is not None and realpath(plot) == realpath(destination.path):
                 raise click.UsageError(f"--plot {plot}: -o is the same file: give another name")
             picture = Destination(suffix, plot, destination.force, announce=note)
-            check(picture)
+            check_destination(picture)
         return command(*args, plot=picture, destination=destination, **kwargs)
 
     return click.option(
@@ -179,7 +179,7 @@ def plot_option(command: Command) -> Command:
     )(wrapped)
 
 
-def check(destination: Destination) -> None:
+def check_destination(destination: Destination) -> None:
     """Raise a usage error for a destination that cannot be written, before any work is done."""
     try:
         destination.check()

@@ -81,7 +81,7 @@ def unfair(
         _facts_of_ranges(ranges),
         _facts_of_launches(ops, api_calls),
         _facts_of_runs(runs),
-        _facts_of_gpus(gpus),
+        _facts_of_gpus(ops, gpus),
         *facts_of_work(ops, ranges, calls, per=per),
     ]
     facts = pl.concat([frame.select(*FACT_SCHEMA) for frame in sources])
@@ -170,9 +170,15 @@ def _facts_of_runs(runs: pl.LazyFrame) -> pl.LazyFrame:
     return pl.concat([*asked, fact_rows(simulated, "simulated", value="simulated")])
 
 
-def _facts_of_gpus(gpus: pl.LazyFrame) -> pl.LazyFrame:
-    """`gpu` of the trace: the name of its GPUs, where all have the same."""
-    names = gpus.drop_nulls("name").group_by("trace").agg(pl.col("name").unique())
+def _facts_of_gpus(ops: pl.LazyFrame, gpus: pl.LazyFrame) -> pl.LazyFrame:
+    """`gpu` of the trace: the name of the GPUs that it used, where all have the same."""
+    used = ops.select("trace", "gpu").unique()
+    names = (
+        gpus.drop_nulls("name")
+        .join(used, on=["trace", "gpu"], how="semi")
+        .group_by("trace")
+        .agg(pl.col("name").unique())
+    )
     return fact_rows(names.filter(pl.col("name").list.len() == 1).explode("name"), "gpu", text="name")
 
 

@@ -14,7 +14,7 @@ from ttinsys.pages.sections import View
 from ttinsys.runner.registry import Analysis, find
 from ttinsys.runner.run import Tables, lacking, run_analysis
 from ttinsys.tables.overview import Overview, overview
-from ttinsys.tables.registry import tables_of
+from ttinsys.tables.registry import CAPTURE_TABLES, tables_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,8 @@ def gathered(traces: Mapping[str, Trace]) -> Gathered:
     overviews, tables = {}, {}
     for name, trace in traces.items():
         plans = tables_of(trace)
-        frames = pl.collect_all([*plans.values()])
-        tables[name] = {table: frame.lazy() for table, frame in zip(plans, frames, strict=True)}
+        read = [table for table in plans if table not in CAPTURE_TABLES]
+        frames = pl.collect_all([plans[table] for table in read])
+        tables[name] = plans | {table: frame.lazy() for table, frame in zip(read, frames, strict=True)}
         overviews[name] = overview(trace, tables[name])
     return Gathered(overviews, tables)

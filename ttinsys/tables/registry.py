@@ -36,6 +36,9 @@ ANALYSIS_TABLES: dict[str, Table | None] = {
 }  # fmt: skip
 """What an analysis may ask for, by the name of its parameter, and the declaration of its columns."""
 
+CAPTURE_TABLES = frozenset({"strings", "diagnostics", "overheads", "sources", "export_info"})
+"""Those of them that describe the capture, and are not worth reading for other questions."""
+
 
 def tables_of(trace: Trace) -> dict[str, pl.LazyFrame]:
     """The tables of a trace, by name. Nothing is read before one is collected; what several plans share is read once.
