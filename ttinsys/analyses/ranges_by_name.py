@@ -10,7 +10,7 @@ import polars as pl
 
 from parsers.schema import Column, Table
 from ttinsys.attribution.nesting import deepest, extended, lift
-from ttinsys.attribution.nvtx import UNNAMED
+from ttinsys.attribution.nvtx import CROSS_THREAD, UNNAMED, across_threads
 from ttinsys.measures.dimensions import outside_ranges, share_of_gpu_time
 from ttinsys.measures.sums import known_sum
 from ttinsys.runner.registry import analysis
@@ -49,7 +49,7 @@ def ranges_by_name(ops: pl.LazyFrame, ranges: pl.LazyFrame) -> pl.LazyFrame:
     launched = ops.group_by("range_id").agg(pl.len().alias("ops"), pl.col("duration_ns").sum().alias("self_ns"))
     named = (
         ranges.join(launched.drop_nulls("range_id"), on="range_id", how="left", maintain_order="left")
-        .with_columns(pl.col("ops", "self_ns").fill_null(0), pl.col("name").fill_null(UNNAMED))
+        .with_columns(pl.col("ops", "self_ns").fill_null(0), _named().alias("name"))
         .select("domain", "name", "role", "parent", "depth", "ops", "self_ns", pl.col("end_ns") - pl.col("start_ns"))
         .map_batches(_totals, schema=_TOTALS)
         .group_by("domain", pl.col("name").alias("range"))
@@ -67,6 +67,12 @@ def ranges_by_name(ops: pl.LazyFrame, ranges: pl.LazyFrame) -> pl.LazyFrame:
         .with_columns(share_of_gpu_time("total_ns"))
         .sort(pl.col("total_ns").neg(), pl.col("cpu_ns").neg(), "range", "domain", nulls_last=True)
     )
+
+
+def _named() -> pl.Expr:
+    """The name by which a range is added up: one that closes on another thread stands apart, as it encloses nothing."""
+    name = pl.col("name").fill_null(UNNAMED)
+    return pl.when(pl.col("kind") == CROSS_THREAD).then(across_threads(name)).otherwise(name)
 
 
 def _totals(nested: pl.DataFrame) -> pl.DataFrame:

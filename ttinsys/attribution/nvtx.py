@@ -8,7 +8,7 @@ range encloses which.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 
@@ -20,9 +20,12 @@ from ttinsys.attribution.identity import pid_of, process_of, tid_of
 from ttinsys.attribution.labels import LABEL_NAMES, LABEL_SOURCES, LABELS, with_labels
 from ttinsys.attribution.nesting import extended, nest, trail
 from ttinsys.attribution.replays import with_replays
+from ttinsys.attribution.unpopped import may_leak, without_leaks
 
 UNNAMED = "(unnamed)"
 """Name in a path of a range without text."""
+CROSS_THREAD = "cross_thread"
+"""`kind` of a start/end range that closes on another thread."""
 
 RANGES = Table(
     "ranges",
@@ -30,6 +33,7 @@ RANGES = Table(
     Column("range_id", pl.Int64, "nsys's RangeId: the row number of the event in the export, from 1; negative for "
            "replays, which are no events."),
     Column("kind", pl.String, "`push_pop` for a range of a thread's stack, `start_end` for a process range, "
+           "`cross_thread` for one that closes on another thread than it opens on, "
            "`graph_replay` for a captured range, once more for each launch of its CUDA graph."),
     Column("global_tid", pl.Int64, "nsys's global ID of the thread that opened the range, which contains its process."),
     Column("pid", pl.Int64, "ID of the process that opened the range."),
@@ -60,7 +64,7 @@ def ranges(trace: Trace) -> pl.LazyFrame:
     """The ranges of a trace, nested per thread.
 
     A range encloses another range of its thread, of any domain, if it opens no later and closes no earlier. Start/end
-    ranges that close on another thread belong to no stack and are left out, as in nsys's reports; `crossing` returns
+    ranges that close on another thread belong to no stack and are left out, as in nsys's reports; `all_ranges` has
     them. Nothing is read until the frame is collected, and then only the data that the selected columns depend on.
 
     Args:
@@ -69,20 +73,65 @@ def ranges(trace: Trace) -> pl.LazyFrame:
     Returns:
         `RANGES`, sorted by `index`.
     """
-    return lazy(RANGES.schema, lambda columns: iter([_nested(trace, {*columns})]))
+    return lazy(RANGES.schema, lambda columns: iter([_nested(trace, {*columns})[0]]))
 
 
-def _nested(trace: Trace, wanted: set[str]) -> pl.DataFrame:
-    """Ranges with at least the `wanted` columns of `RANGES`."""
+def all_ranges(trace: Trace) -> pl.LazyFrame:
+    """The ranges of a trace, and after them the start/end ranges that close on another thread.
+
+    These are of the kind `cross_thread`, enclose nothing, and their paths say what they are.
+
+    Args:
+        trace: an opened trace.
+
+    Returns:
+        `RANGES`, sorted by `index`.
+    """
+
+    def read(columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        nested, apart = _nested(trace, {*columns})
+        if apart.height:
+            index = pl.int_range(nested.height, nested.height + apart.height, dtype=pl.UInt32, eager=True)
+            computed = {
+                "index": pl.lit(index),
+                "depth": pl.lit(0, pl.UInt32),
+                "kind": pl.lit(CROSS_THREAD),
+                "path": across_threads(pl.col("name").fill_null(UNNAMED)),
+            }
+            known = {*computed, *apart.columns}
+            marked = apart.select(
+                computed.get(name, pl.col(name)).alias(name) for name in nested.columns if name in known
+            )
+            nested = pl.concat([nested, marked], how="diagonal")
+        yield nested
+
+    return lazy(RANGES.schema, read)
+
+
+def across_threads(name: pl.Expr) -> pl.Expr:
+    """What a range that closes on another thread is called where ranges of one name are added up."""
+    return pl.format("{} (closes on another thread)", name)
+
+
+def _nested(trace: Trace, wanted: set[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Ranges with at least the `wanted` columns of `RANGES`, and those that close on another thread, not nested."""
     labelled = not wanted.isdisjoint(LABEL_NAMES)
     needed = {*wanted, "global_tid", "start_ns", "end_ns", "row_id"}
     needed |= {"name"} if "path" in wanted else set()
     needed |= {*LABEL_SOURCES} if labelled else set()
     needed |= {"name", "domain_id"} if trace.has("graph_nodes") else set()
-    nested = with_replays(trace, nest(nestable_ranges(trace, [name for name in _UNNESTED if name in needed]).collect()))
+    columns = [name for name in _UNNESTED if name in needed]
+    opened = _named(trace, columns).collect()
+    apart = opened.filter(_ENDS_ELSEWHERE).select(columns)
+    nested = nest((opened.filter(~_ENDS_ELSEWHERE) if apart.height else opened).select(columns))
+    if may_leak(nested):
+        if not {"name", "domain_id"} <= needed:
+            return _nested(trace, wanted | {"name", "domain_id"})
+        nested = without_leaks(nested)
+    nested = with_replays(trace, nested)
     if "path" in wanted:
         nested = with_paths(nested)
-    return with_labels(trace, nested) if labelled else nested
+    return with_labels(trace, nested) if labelled else nested, apart
 
 
 def nestable_ranges(trace: Trace, columns: Sequence[str] = ()) -> pl.LazyFrame:

@@ -15,7 +15,7 @@ from parsers.schema import Table
 from ttinsys.attribution.attribute import OPS, attribute
 from ttinsys.attribution.devices import NUMBERED_GPUS, numbered_gpus
 from ttinsys.attribution.launches import api_calls
-from ttinsys.attribution.nvtx import RANGES, ranges
+from ttinsys.attribution.nvtx import RANGES, all_ranges
 from ttinsys.tables.calls import CALLS, calls
 from ttinsys.tables.runs import RUNS, runs
 
@@ -31,7 +31,7 @@ def tables_of(trace: Trace) -> dict[str, pl.LazyFrame]:
     Args:
         trace: an opened trace, filtered or not.
     """
-    ops, nested = attribute(trace).cache(), ranges(trace).cache()
+    ops, nested = attribute(trace).cache(), all_ranges(trace).cache()
     return {
         "ops": ops,
         "ranges": nested,
