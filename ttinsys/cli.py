@@ -30,7 +30,8 @@ from ttinsys.render.output import discard
 ISSUES = "https://github.com/ttinsys/ttinsys/issues"
 
 EPILOG = (
-    "TRACE is an nsys SQLite export, a parquetdir or arrowdir folder, a .nsys-rep report, or a folder of these. "
+    "TRACE is an nsys SQLite export, a parquetdir or arrowdir folder, a .nsys-rep report, a .json or .json.gz of the "
+    "PyTorch profiler, or a folder of these. "
     "Exit status: 0 done, 1 a gate failed, 2 wrong usage, 3 the trace or the output failed."
 )
 

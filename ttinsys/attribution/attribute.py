@@ -21,11 +21,12 @@ from parsers.tables import COPY_KINDS, UNIFIED_KINDS
 from ttinsys.attribution.devices import GPU, with_gpus
 from ttinsys.attribution.graphs import capture_sites
 from ttinsys.attribution.identity import pid_of, process_of, tid_of
-from ttinsys.attribution.labels import LABEL_NAMES, LABELS
+from ttinsys.attribution.labels import LABEL_NAMES, LABELS, OF_SURROUNDINGS
 from ttinsys.attribution.launches import IDENTITY, api_calls, with_calls, with_processes
 from ttinsys.attribution.nesting import extended, inherited, innermost
-from ttinsys.attribution.nvtx import UNNAMED, ranges
+from ttinsys.attribution.nvtx import RangeReader
 from ttinsys.attribution.operators import classify
+from ttinsys.attribution.paths import UNNAMED
 from ttinsys.attribution.replays import replay_ranges
 
 OPS = Table(
@@ -74,13 +75,16 @@ OPS = Table(
            "replays; null where there is none."),
     Column("range", pl.String, "Name of the innermost range, `(unnamed)` for a range without text; null where there is "
            "no range."),
-    Column("path", pl.String, "Names of all ranges around the launch, outermost first, joined by `/`; null where there "
-           "is no range."),
+    Column("group", pl.String, "Stable name of the innermost range, without what differs from call to call; null where "
+           "there is no range."),
+    Column("path", pl.String, "Groups of all ranges around the launch, outermost first, joined by `/`; null where "
+           "there is no range."),
     Column("depth", pl.UInt32, "Number of ranges around the innermost one; null where there is no range."),
     Column("domain", pl.String, "NVTX domain of the innermost range; null for the default domain."),
     Column("attributed_by", pl.String, "How the range was found, or why there is none: a key of `REASONS`."),
-    Column("module", pl.String, "Name of the innermost annotated range; null where there is none."),
-    Column("module_id", pl.Int64, "RangeId of the innermost annotated range; null where there is none. `flops` and "
+    Column("module", pl.String, "Stable name of the innermost range that has a role, or of the forward call whose "
+           "gradient it computes; null where there is none."),
+    Column("module_id", pl.Int64, "RangeId of the innermost range that has a role; null where there is none. `flops` and "
            "`bytes` belong to this call as a whole, and are repeated on each of its operations."),
     *LABELS,
     doc="one row per GPU operation",
@@ -98,22 +102,24 @@ REASONS = {
 """Meaning of each value of `attributed_by`: the first two come with a range, the others say why there is none."""
 
 
-def attribute(trace: Trace) -> pl.LazyFrame:
+def attribute(trace: Trace, reader: RangeReader | None = None) -> pl.LazyFrame:
     """Attribute every GPU operation of a trace to the range that launched it.
 
     Nothing is read until the frame is collected, and then only the data that the selected columns depend on.
 
     Args:
         trace: an opened trace, filtered or not.
+        reader: reads the ranges of this trace, where other queries read them too; None for one of its own.
 
     Returns:
         `OPS`: exactly one row per kernel, memcpy, memset and graph execution, attributed or not. Rows are in the order
         of these tables, and within each in the order of the export.
     """
-    return lazy(OPS.schema, lambda columns: iter([_attributed(trace, {*columns})]))
+    reader = reader or RangeReader(trace)
+    return lazy(OPS.schema, lambda columns: iter([_attributed(trace, reader, {*columns})]))
 
 
-def _attributed(trace: Trace, wanted: set[str]) -> pl.DataFrame:
+def _attributed(trace: Trace, reader: RangeReader, wanted: set[str]) -> pl.DataFrame:
     """The `wanted` columns of `OPS`, reading and joining only what they depend on."""
     output = {name: expression for name, expression in _output().items() if name in wanted}
     used = {root for expression in output.values() for root in expression.meta.root_names()}
@@ -129,7 +135,7 @@ def _attributed(trace: Trace, wanted: set[str]) -> pl.DataFrame:
     else:
         ops = with_processes(api_calls(trace), _some(operations, used).collect())
     if by_range:
-        ops = _in_ranges(trace, ops, wanted)
+        ops = _in_ranges(trace, reader, ops, wanted)
     if "gpu" in wanted:
         ops = with_gpus(trace, ops)
     for column in wanted & _STRINGS.keys():
@@ -147,7 +153,7 @@ _PLACED = ("index", "start_ns", "end_ns", "global_tid", "parent", "captured_id")
 _STRINGS = {"kernel": "name_id", "kernel_short": "short_name_id", "operator": "name_id", "api": "api_name_id"}
 # Columns of `OPS` by the join that provides them, which is skipped where none of them is wanted.
 _FROM_MODULE = frozenset({"module", "module_id", *LABEL_NAMES})
-_FROM_RANGE = frozenset({"range_id", "range", "path", "depth", "domain", "attributed_by", *_FROM_MODULE})
+_FROM_RANGE = frozenset({"range_id", "range", "group", "path", "depth", "domain", "attributed_by", *_FROM_MODULE})
 _FROM_CALL = frozenset({"tid", "api", "api_start_ns", "api_duration_ns", "queue_ns"})
 
 
@@ -189,12 +195,13 @@ def _launched(operations: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
     return ops.join(first, on="global_pid", how="left", maintain_order="left")
 
 
-def _in_ranges(trace: Trace, ops: pl.DataFrame, wanted: set[str]) -> pl.DataFrame:
+def _in_ranges(trace: Trace, reader: RangeReader, ops: pl.DataFrame, wanted: set[str]) -> pl.DataFrame:
     """Add the columns of the innermost range and of the innermost annotated range, and `_how` they were found."""
-    own = ["range_id", "name", "depth", "domain", *({"path"} & wanted)]
+    own = ["range_id", "depth", "domain", *("name" for _ in {"range"} & wanted), *sorted({"group", "path"} & wanted)]
     # Labels cost a pass over all marks, and most callers want none.
     labels = LABEL_NAMES if not wanted.isdisjoint(_FROM_MODULE) else ()
-    nested = ranges(trace).select(*_PLACED, *own, *labels).collect()
+    used = {*_PLACED, *own, *labels, *(["group"] if labels else [])}
+    nested = reader.read(sorted(used))
     range_index = innermost(nested, ops["global_tid"], ops["api_start_ns"])
     how = pl.repeat("launch", ops.height, dtype=pl.String, eager=True)
     if trace.has("graph_nodes"):
@@ -209,9 +216,10 @@ def _in_ranges(trace: Trace, ops: pl.DataFrame, wanted: set[str]) -> pl.DataFram
         range_index = replay_ranges(nested, launches, launched_in, capture_index)
         how = how.set(capture_index.is_not_null() & range_index.ne_missing(launched_in), "graph_capture")
     # A null index gives a row of nulls, so the name of a range without text must not be filled there.
-    name = pl.when(range_index.is_not_null()).then(pl.col("name").fill_null(UNNAMED)).alias("name")
-    of_ranges = nested.select(own)[range_index].with_columns(name)
-    ops = ops.hstack(of_ranges.rename({"name": "range"})).with_columns(how.alias("_how"))
+    unnamed = [pl.when(range_index.is_not_null()).then(pl.col(text).fill_null(UNNAMED)).alias(text)
+               for text in ("name", "group") if text in own]  # fmt: skip
+    of_ranges = nested.select(own)[range_index].with_columns(unnamed)
+    ops = ops.hstack(of_ranges.rename({"name": "range"}, strict=False)).with_columns(how.alias("_how"))
     return ops.hstack(_in_modules(nested, range_index)) if labels else ops
 
 
@@ -220,7 +228,15 @@ def _in_modules(nested: pl.DataFrame, range_index: pl.Series) -> pl.DataFrame:
     position = pl.int_range(nested.height, dtype=pl.UInt32, eager=True)
     module = inherited(nested, position.zip_with(nested["role"].is_not_null(), pl.Series([None], dtype=pl.UInt32)))
     holder = extended(module, None).gather(range_index.fill_null(nested.height))
-    return nested.select(pl.col("name").alias("module"), pl.col("range_id").alias("module_id"), *LABEL_NAMES)[holder]
+    of_module = [name for name in LABEL_NAMES if name not in OF_SURROUNDINGS]
+    columns = nested.select(pl.col("group").alias("module"), pl.col("range_id").alias("module_id"), *of_module)[holder]
+    columns = columns.hstack(nested.select(OF_SURROUNDINGS)[range_index])
+    if columns["forward_id"].null_count() == columns.height:
+        return columns
+    # A gradient is told by the call that it belongs to.
+    names = nested.select(pl.col("range_id").alias("forward_id"), pl.col("group").alias("_forward"))
+    columns = columns.join(names, on="forward_id", how="left", maintain_order="left")
+    return columns.with_columns(pl.coalesce("_forward", "module").alias("module")).drop("_forward")
 
 
 def _with_strings(trace: Trace, ops: pl.DataFrame, column: str) -> pl.DataFrame:

@@ -230,6 +230,29 @@ def sink(nested: pl.DataFrame, flags: pl.Series) -> pl.Series:
     return flags.slice(0, none)
 
 
+def inside(nested: pl.DataFrame, flags: pl.Series) -> pl.Series:
+    """Whether each range lies inside a flagged range, its own flag not counted.
+
+    Args:
+        nested: `parent`, as `nest` returns it.
+        flags: one Boolean per range, in the same order; null counts as false.
+
+    Returns:
+        Booleans, in the same order.
+    """
+    return of_parent(nested, sink(nested, flags.fill_null(value=False))).fill_null(value=False)
+
+
+def of_parent(nested: pl.DataFrame, values: pl.Series) -> pl.Series:
+    """The value of the range around each range; null at the top.
+
+    Args:
+        nested: `parent`, as `nest` returns it.
+        values: one value per range, in the same order.
+    """
+    return extended(values, None).gather(nested["parent"].fill_null(nested.height))
+
+
 def inherited(nested: pl.DataFrame, values: pl.Series) -> pl.Series:
     """Each range's value, or where it is null, the value of the nearest range around it that has one.
 

@@ -33,7 +33,7 @@ def with_replays(trace: Trace, nested: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         trace: the trace of the ranges.
-        nested: ranges as `nest` returns them, with `name` and `domain_id` where the trace has graph nodes.
+        nested: ranges as `nest` returns them, with `group` and `domain_id` where the trace has graph nodes.
 
     Returns:
         The same columns and `captured_id`, the `row_id` of the range that a row repeats; null for ranges that the
@@ -152,7 +152,9 @@ def _grafts(nested: pl.DataFrame, launches: pl.DataFrame, inside: pl.DataFrame) 
     open_at_launch = _is_open(nested, grafts["range"], grafts.rename({"launch_ns": "api_start_ns"}))
     grafts = grafts.filter(~open_at_launch)
     # A range inside that is named as the one around the launch, but for numbers, is that layer: it is there already.
-    folded = nested.select(pl.struct(pl.col("name").str.replace_all(r"\d+", "#"), "domain_id").alias("fold"))["fold"]
+    folded = nested.select(
+        pl.struct(pl.col("group").cast(pl.String).str.replace_all(r"\d+", "#"), "domain_id").alias("fold")
+    )["fold"]
     none = nested.height
     alike = pl.DataFrame(
         {

@@ -40,22 +40,27 @@ def leaks(ranges: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def without_leaks(nested: pl.DataFrame) -> pl.DataFrame:
+def without_leaks(nested: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     """Put each of the open ranges of a thread with leaks beside the last one of its name, not into it.
 
     Of the names that are open on such a thread, one that appeared earlier encloses one that appeared later. So pushes
     of `a`, `b`, `a`, `b` are two of `a`, with a `b` in each.
 
     Args:
-        nested: ranges as `nest` returns them, with `name` and `domain_id`.
+        nested: ranges as `nest` returns them, with `name_key` and `domain_id`.
+        names: distinct names by `name_key`: `name`.
 
     Returns:
         The same rows, with other parents and depths.
     """
-    leaking = leaks(nested.lazy()).select("global_tid").unique().collect()
+    if not may_leak(nested):
+        return nested
+    open_ = nested.filter(pl.col("end_ns").is_null()).select("index", "global_tid", "domain_id", "end_ns", "name_key")
+    open_ = open_.with_columns(names["name"].gather(open_["name_key"]).alias("name"))
+    leaking = leaks(open_.lazy()).select("global_tid").unique().collect()
     if leaking.is_empty():
         return nested
-    open_ = nested.filter(pl.col("end_ns").is_null()).join(leaking, on="global_tid", how="semi", maintain_order="left")
+    open_ = open_.join(leaking, on="global_tid", how="semi", maintain_order="left")
     first = pl.col("index").min().over(_NAME)
     # The key of an earlier range is the greater one only if its name appeared earlier: equal names never nest.
     keys = open_.select(-(first.cast(pl.Int64) * nested.height) + pl.int_range(pl.len(), dtype=pl.Int64))

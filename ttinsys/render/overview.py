@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from parsers.origin import origin, schema_version
 from parsers.schema import Column, Table
 from ttinsys.attribution.coverage import coverage_sentence
 from ttinsys.render.grid import table_text
@@ -52,10 +53,9 @@ def _plain(value: Any) -> Any:
 
 
 def _text(one: Overview, destination: Destination) -> str:
-    version = one.export.get("EXPORT_PRODUCT_VERSION", "of an unknown version")
-    schema = one.export.get("EXPORT_SCHEMA_VERSION", "unknown")
+    schema = schema_version(one.format, one.export)
     lines = [
-        printable(f"{one.path}: {one.format}, exported by nsys {version}, schema {schema}"),
+        printable(f"{one.path}: {one.format}, exported by {origin(one.format, one.export)}, schema {schema}"),
         _span(one),
         # Where there is no operation, a note says why.
         *([] if one.coverage.is_empty() else [coverage_sentence(one.coverage)]),

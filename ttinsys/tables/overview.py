@@ -14,14 +14,16 @@ from pathlib import Path
 import polars as pl
 
 from parsers import Trace
+from parsers.origin import KINETO, UNTIMED
 from parsers.tables import TABLES
 from ttinsys.attribution.attribute import attribute
 from ttinsys.attribution.availability import available
 from ttinsys.attribution.coverage import coverage
+from ttinsys.attribution.crossing import CROSS_THREAD
 from ttinsys.attribution.devices import numbered_gpus
 from ttinsys.attribution.identity import pid_of, tid_of
 from ttinsys.attribution.labels import marks, run_descriptions, unread
-from ttinsys.attribution.nvtx import CROSS_THREAD, all_ranges
+from ttinsys.attribution.nvtx import all_ranges
 from ttinsys.attribution.select import Selection, apply_selection
 from ttinsys.attribution.unpopped import leaks
 from ttinsys.measures.intervals import doubt, timeline
@@ -80,29 +82,28 @@ def overview(
     whole, trace = trace, apply_selection(trace, selection or Selection())
     read = read or {"ops": attribute(trace), "ranges": all_ranges(trace)}
     ops, nested = read["ops"].select(_USED).cache(), read["ranges"].cache()
-    covered, operations, by_domain, elsewhere, leaking, span, backwards, doubtful, export, gpus, threads, *rows = (
-        pl.collect_all(
-            [
-                coverage(ops),
-                _operations(ops),
-                _by_domain(nested),
-                nested.filter(pl.col("kind") == CROSS_THREAD).select(pl.len()),
-                leaks(nested),
-                _span(trace),
-                ops.select((pl.col("end_ns") < pl.col("start_ns")).sum()),
-                _doubtful(ops),
-                trace.export_info,
-                numbered_gpus(trace).sort("device_id", "id", nulls_last=True, maintain_order=True),
-                _threads(trace, nested),
-                *(trace.frames[name].select(pl.len()) for name in trace.frames),
-            ]
-        )
+    covered, operations, by_domain, elsewhere, leaking, span, *others = pl.collect_all(
+        [
+            coverage(ops),
+            _operations(ops),
+            _by_domain(nested),
+            nested.filter(pl.col("kind") == CROSS_THREAD).select(pl.len()),
+            leaks(nested),
+            _span(trace),
+            ops.select((pl.col("end_ns") < pl.col("start_ns")).sum()),
+            _doubtful(ops),
+            trace.export_info,
+            numbered_gpus(trace).sort("device_id", "id", nulls_last=True, maintain_order=True),
+            _threads(trace, nested),
+            *(trace.frames[name].select(pl.len()) for name in trace.frames),
+        ]
     )
+    backwards, doubtful, export, gpus, threads, *rows = others
     stated = dict(export.drop_nulls().iter_rows())
     annotations = marks(trace)
     made_up = [f"No machine ran this: {stated[key]}." for key in _MADE_UP if key in stated]
     missing = _missing(whole, covered, by_domain, selection)
-    odd = _oddities(operations, covered, by_domain, elsewhere.item(), backwards.item())
+    odd = _oddities(trace, operations, stated, covered, by_domain, elsewhere.item(), backwards.item())
     odd = [*odd, *_unpopped(leaking)]
     doubts = [doubt(doubtful["pid"].to_list())] if doubtful.height else []
     return Overview(
@@ -153,11 +154,9 @@ def _operations(ops: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _unpopped(leaking: pl.DataFrame) -> Iterator[str]:
-    """What was pushed and not popped, the most frequent name of each thread."""
-    worst = leaking.unique("global_tid", keep="first", maintain_order=True).with_columns(
-        tid_of("global_tid").alias("tid")
-    )
-    for name, pushes, tid in worst.select("name", "pushes", "tid").head(_THREADS).iter_rows():
+    """What was pushed and not popped: the most frequent name of each thread."""
+    worst = leaking.unique("global_tid", keep="first", maintain_order=True).head(_THREADS)
+    for name, pushes, tid in worst.select("name", "pushes", tid_of("global_tid")).iter_rows():
         yield (
             f"{pushes:,} ranges such as {name or '(unnamed)'!r} were pushed on thread {tid} and never popped: each is "
             "read as taking the place of the one before. Pop every range that is pushed."
@@ -227,9 +226,9 @@ def _missing(
     if covered.is_empty() and selection:
         yield _sentence(available(whole, selection))
     elif covered.is_empty():
-        yield f"No GPU activity: {TABLES['kernels'].remedy}."
+        yield f"No GPU activity: {whole.remedy('kernels')}."
     if by_domain.is_empty() and not (selection and whole.has("nvtx_events")):
-        yield f"No NVTX ranges: {TABLES['nvtx_events'].remedy}."
+        yield f"No NVTX ranges: {whole.remedy('nvtx_events')}."
 
 
 def _sentence(text: str) -> str:
@@ -237,7 +236,13 @@ def _sentence(text: str) -> str:
 
 
 def _oddities(
-    operations: pl.DataFrame, covered: pl.DataFrame, by_domain: pl.DataFrame, elsewhere: int, backwards: int
+    trace: Trace,
+    operations: pl.DataFrame,
+    stated: Mapping[str, str],
+    covered: pl.DataFrame,
+    by_domain: pl.DataFrame,
+    elsewhere: int,
+    backwards: int,
 ) -> Iterator[str]:
     """What a reader must know to read the numbers right."""
     if "graph" in operations["kind"]:
@@ -245,6 +250,8 @@ def _oddities(
     early = covered.filter(pl.col("attributed_by") == "launched_before_capture")["ops"].sum()
     if early:
         yield f"{early:,} operations were launched before the capture began, so no range can be known for them."
+    if trace.format == KINETO and UNTIMED in stated:
+        yield f"{stated[UNTIMED]} events do not say when they began: they are left out."
     unfinished = by_domain["unfinished"].sum()
     if unfinished:
         yield f"{unfinished:,} ranges were never closed: they count as open to the end of the capture."
