@@ -21,6 +21,7 @@ from ttinsys.attribution.availability import available
 from ttinsys.attribution.coverage import coverage
 from ttinsys.attribution.crossing import CROSS_THREAD
 from ttinsys.attribution.devices import numbered_gpus
+from ttinsys.attribution.diagnostics import gpu_remedy
 from ttinsys.attribution.identity import pid_of, tid_of
 from ttinsys.attribution.labels import marks, run_descriptions, unread
 from ttinsys.attribution.nvtx import all_ranges
@@ -226,7 +227,7 @@ def _missing(
     if covered.is_empty() and selection:
         yield _sentence(available(whole, selection))
     elif covered.is_empty():
-        yield f"No GPU activity: {whole.remedy('kernels')}."
+        yield f"No GPU activity: {gpu_remedy(whole)}."
     if by_domain.is_empty() and not (selection and whole.has("nvtx_events")):
         yield f"No NVTX ranges: {whole.remedy('nvtx_events')}."
 
