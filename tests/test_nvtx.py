@@ -11,7 +11,8 @@ import parsers
 import ttinsys
 from tests.build import FORMATS, Format, TraceBuilder
 from tests.shared import TRACES, each_capture, needs_captures
-from ttinsys.attribution.nvtx import RANGES, crossing
+from ttinsys.attribution.nvtx import RANGES, all_ranges, crossing
+from ttinsys.tables.overview import overview
 
 
 def found(t: TraceBuilder, folder: Path) -> pl.DataFrame:
@@ -138,3 +139,69 @@ def test_filter_on_ranges_does_not_reach_below_the_nesting(tmp_path: Path) -> No
     lazy = ttinsys.ranges(t.load(tmp_path))
     assert lazy.filter(pl.col("start_ns") >= 10).select("path", "depth").collect().rows() == [("outer/inner", 1)]
     assert lazy.tail(1).select("path").collect().rows() == [("outer/inner",)]
+
+
+def test_range_that_closes_on_another_thread_is_listed_beside_those_that_nest(tmp_path: Path) -> None:
+    t = TraceBuilder()
+    main, other = t.thread(tid=11), t.thread(tid=12)
+    t.range(main, "request", 0, 50, kind="start_end")
+    t.range(main, "request", 60, 100, kind="start_end", end_thread=other)
+    t.kernel(main, "k", launch=(10, 11), gpu=(20, 25))
+    t.kernel(main, "k", launch=(70, 71), gpu=(80, 90))
+    trace = t.load(tmp_path)
+    columns = ("index", "path", "kind", "depth", "parent", "role", "end_ns")
+    assert all_ranges(trace).select(columns).collect().rows() == [
+        (0, "request", "start_end", 0, None, None, 50),
+        (1, "request (closes on another thread)", "cross_thread", 0, None, None, 100),
+    ]
+    # It is open on no thread's stack: what is launched meanwhile is in no range, as in nsys's reports.
+    assert ttinsys.layers(trace).select("path", "instances", "ops", "total_ns", "cpu_ns").rows() == [
+        ("request", 1, 1, 5, 50),
+        ("request (closes on another thread)", 1, 0, 0, 40),
+        (None, None, 1, 10, None),
+    ]
+    by_name = ttinsys.ranges_by_name(trace).select("range", "instances", "cpu_ns").rows()
+    assert by_name == [
+        ("(no_range_open)", None, None),
+        ("request", 1, 50),
+        ("request (closes on another thread)", 1, 40),
+    ]
+    assert all_ranges(trace).select(pl.len()).collect().item() == 2
+
+
+@pytest.mark.parametrize("names", [["step"], ["step_{}"], ["step", "forward"]])
+def test_pushes_without_pops_are_folded_and_said(tmp_path: Path, names: list[str]) -> None:
+    t = TraceBuilder()
+    main = t.thread(tid=11)
+    pushes = 1000
+    for number in range(pushes):
+        t.range(main, names[number % len(names)].format(number), 10 * number, None)
+        t.range(main, "layer", 10 * number + 1, 10 * number + 5)
+        t.kernel(main, "k", launch=(10 * number + 2, 10 * number + 3), gpu=(20 * number, 20 * number + 7))
+    trace = t.load(tmp_path)
+    nested = ttinsys.ranges(trace).collect()
+    opened = nested.filter(pl.col("end_ns").is_null())
+    # One level for each name, and the layers below the last.
+    assert opened["depth"].to_list() == [number % len(names) for number in range(pushes)]
+    assert nested.filter(name="layer")["depth"].to_list() == [number % len(names) + 1 for number in range(pushes)]
+    assert nested["path"].str.count_matches("/").max() == len(names)
+    ops = ttinsys.attribute(trace).select("path", "depth", "duration_ns").collect()
+    assert (ops["depth"].max(), ops["duration_ns"].sum()) == (len(names), 7 * pushes)
+    layers = ttinsys.layers(trace)
+    assert layers.filter(depth=0)["total_ns"].sum() == 7 * pushes
+    assert layers["self_ns"].sum() == 7 * pushes
+    (note,) = (note for note in overview(trace).notes if "never popped" in note)
+    name = names[0].format(0)
+    assert note.startswith(
+        f"{pushes // len(names):,} ranges such as '{name}' were pushed on thread 11 and never popped"
+    )
+
+
+def test_open_stack_of_a_program_that_was_cut_off_stays_a_stack(tmp_path: Path) -> None:
+    # Every layer calls `forward`: 20 levels deep when the capture ended.
+    t = TraceBuilder()
+    for level in range(20):
+        t.range(t.thread(), "forward", level, None)
+    trace = t.load(tmp_path)
+    assert ttinsys.ranges(trace).collect()["depth"].to_list() == [*range(20)]
+    assert not [note for note in overview(trace).notes if "never popped" in note]

@@ -83,3 +83,34 @@ def test_empty_table_of_graphs_hides_no_kernels(tmp_path: Path) -> None:
     assert trace.has("graph_launches")
     assert trace.graph_launches.select(pl.len()).collect().item() == 0
     assert not [note for note in overview(trace).notes if "CUDA graphs" in note]
+
+
+ORDINARY = "profile on a machine with a GPU with --trace=cuda,nvtx"
+UNUSED = "No CUDA events collected. Does the process use CUDA?"
+CHILDREN = "profile the process that uses the GPU, and its children (--trace-fork-before-exec=true), with --trace=cuda"
+FORBIDDEN = "CUPTI error: CUPTI_ERROR_INSUFFICIENT_PRIVILEGES"
+
+
+@pytest.mark.parametrize(
+    ("messages", "says"),
+    [
+        ([], ORDINARY),
+        ([(1, "Profiling has started.")], ORDINARY),
+        ([(1, "Profiling has started."), (2, UNUSED)], f"nsys says '{UNUSED}': {CHILDREN}"),
+        # The reason why nothing was collected goes before the fact.
+        ([(2, UNUSED), (3, FORBIDDEN)], f"nsys says '{FORBIDDEN}': run nsys as root, or let users trace the GPU"),
+        ([(3, "The CUDA gremlins are out.")], f"nsys says 'The CUDA gremlins are out.': {ORDINARY}"),
+    ],
+)
+def test_remedy_for_a_capture_without_gpu_work_follows_from_what_nsys_says(
+    tmp_path: Path, messages: list[tuple[int, str]], says: str
+) -> None:
+    t = TraceBuilder()
+    t.range(t.thread(), "layer", 0, 10)
+    for severity, text in messages:
+        t.row("DIAGNOSTIC_EVENT", timestamp=0, source=1, severity=severity, text=text)
+    trace = t.load(tmp_path)
+    assert f"No GPU activity: {says}." in overview(trace).notes
+    with pytest.raises(parsers.TraceError) as error:
+        ttinsys.gaps(trace)
+    assert str(error.value).endswith(f"has no GPU activity, so there is nothing to time: {says}")

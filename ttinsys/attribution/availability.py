@@ -11,6 +11,7 @@ import polars as pl
 
 from parsers import Trace
 from ttinsys.attribution.attribute import attribute
+from ttinsys.attribution.diagnostics import gpu_remedy
 from ttinsys.attribution.identity import pid_of
 from ttinsys.attribution.nvtx import nestable_ranges
 from ttinsys.attribution.select import OPERATIONS, Selection, apply_selection, start_conditions
@@ -31,7 +32,7 @@ def available(trace: Trace, selection: Selection) -> str:
     """
     ops = pl.concat([trace.frames[name].select(_FILTERED) for name in OPERATIONS.values()]).collect()
     if ops.is_empty():
-        return f"no GPU activity: {trace.remedy('kernels')}"
+        return f"no GPU activity: {gpu_remedy(trace)}"
     subject = "no GPU operation"
     for noun, preposition, values in (
         ("device", "on", selection.devices),

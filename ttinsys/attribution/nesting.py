@@ -34,7 +34,7 @@ def nest(ranges: pl.DataFrame) -> pl.DataFrame:
         .sort("global_tid", "start_ns", "_end", "row_id", descending=[False, False, True, False], nulls_last=True)
         .with_row_index("index")
     )
-    parent = _previous_longer(ranges["global_tid"], ranges["_end"])
+    parent = previous_longer(ranges["global_tid"], ranges["_end"])
     return ranges.with_columns(parent.replace(ranges.height, None).alias("parent"), depths(parent).alias("depth")).drop(
         "_end"
     )
@@ -125,7 +125,7 @@ def thread_runs(rows: pl.DataFrame) -> pl.DataFrame:
     return threads.group_by("global_tid").agg(pl.col("first").min(), pl.len()).drop_nulls()
 
 
-def _previous_longer(thread: pl.Series, end: pl.Series) -> pl.Series:
+def previous_longer(thread: pl.Series, end: pl.Series) -> pl.Series:
     """For each range, the position of the nearest one before it on its thread that ends no earlier.
 
     The number of ranges stands for "none". A candidate that ends too early is replaced by the range that it points to:

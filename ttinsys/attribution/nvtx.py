@@ -17,14 +17,16 @@ from parsers import Trace
 from parsers.scan import lazy
 from parsers.schema import Column, Table
 from parsers.tables import CATEGORY_EVENT, DOMAIN_CREATE_EVENT, MARK_EVENT, PUSH_POP_TYPES, RANGE_TYPES
-from ttinsys.attribution.identity import pid_of, process_of, tid_of
+from ttinsys.attribution.crossing import with_crossing
 from ttinsys.attribution.dialects import read_names
+from ttinsys.attribution.identity import pid_of, process_of, tid_of
 from ttinsys.attribution.labels import LABEL_NAMES, LABEL_SOURCES, LABELS
 from ttinsys.attribution.meaning import with_labels, with_readings
 from ttinsys.attribution.nesting import extended, nest
 from ttinsys.attribution.paths import with_paths
 from ttinsys.attribution.replays import with_replays
 from ttinsys.attribution.texts import TEXTS, distinct_names, with_texts
+from ttinsys.attribution.unpopped import may_leak, without_leaks
 
 RANGES = Table(
     "ranges",
@@ -32,6 +34,7 @@ RANGES = Table(
     Column("range_id", pl.Int64, "nsys's RangeId: the row number of the event in the export, from 1; negative for "
            "replays, which are no events."),
     Column("kind", pl.String, "`push_pop` for a range of a thread's stack, `start_end` for a process range, "
+           "`cross_thread` for one that closes on another thread than it opens on, "
            "`graph_replay` for a captured range, once more for each launch of its CUDA graph."),
     Column("global_tid", pl.Int64, "nsys's global ID of the thread that opened the range, which contains its process."),
     Column("pid", pl.Int64, "ID of the process that opened the range."),
@@ -65,7 +68,7 @@ def ranges(trace: Trace) -> pl.LazyFrame:
     """The ranges of a trace, nested per thread.
 
     A range encloses another range of its thread, of any domain, if it opens no later and closes no earlier. Start/end
-    ranges that close on another thread belong to no stack and are left out, as in nsys's reports; `crossing` returns
+    ranges that close on another thread belong to no stack and are left out, as in nsys's reports; `all_ranges` has
     them. Nothing is read until the frame is collected, and then only the data that the selected columns depend on.
 
     Args:
@@ -75,6 +78,15 @@ def ranges(trace: Trace) -> pl.LazyFrame:
         `RANGES`, sorted by `index`.
     """
     return RangeReader(trace).scan()
+
+
+def all_ranges(trace: Trace) -> pl.LazyFrame:
+    """`ranges`, and after them the start/end ranges that close on another thread: see `with_crossing`.
+
+    Args:
+        trace: an opened trace.
+    """
+    return RangeReader(trace).scan(crossing=True)
 
 
 class RangeReader:
@@ -90,52 +102,68 @@ class RangeReader:
         self._trace = trace
         self._keep = keep
         self._kept = pl.DataFrame()
+        self._stacked = 0
         self._lock = Lock()
 
-    def scan(self) -> pl.LazyFrame:
-        """`RANGES`, lazily."""
-        return lazy(RANGES.schema, lambda columns: iter([self.read(columns)]))
+    def scan(self, *, crossing: bool = False) -> pl.LazyFrame:
+        """`RANGES`, lazily; arguments as for `read`."""
+        return lazy(RANGES.schema, lambda columns: iter([self.read(columns, crossing=crossing)]))
 
-    def read(self, columns: Iterable[str]) -> pl.DataFrame:
-        """Columns of `RANGES`."""
+    def read(self, columns: Iterable[str], *, crossing: bool = False) -> pl.DataFrame:
+        """Columns of `RANGES`.
+
+        Args:
+            columns: their names.
+            crossing: whether ranges that close on another thread follow those that nest, see `with_crossing`.
+        """
         wanted = list(dict.fromkeys(columns))
         if not self._keep:
-            return _texts(_nested(self._trace, {*wanted}), wanted)
+            ranges, stacked = _nested(self._trace, {*wanted})
+            return _texts(ranges if crossing else ranges.head(stacked), wanted)
         with self._lock:
             if not {*wanted} <= {*self._kept.columns}:
                 more = {*wanted, *self._kept.columns} & {*RANGES.schema}
                 more |= {*_NESTING} if more.isdisjoint({"group", "path", *LABEL_NAMES}) else {*_NESTING, *_FROM_NAMES}
-                self._kept = _categories(
-                    _nested(self._trace, more).select(name for name in RANGES.schema if name in more)
-                )
-            return _texts(self._kept, wanted)
+                ranges, self._stacked = _nested(self._trace, more)
+                self._kept = _categories(ranges.select(name for name in RANGES.schema if name in more))
+            return _texts(self._kept if crossing else self._kept.head(self._stacked), wanted)
 
 
-def _nested(trace: Trace, wanted: set[str]) -> pl.DataFrame:
-    """Ranges with at least the `wanted` columns of `RANGES`; texts that repeat may be categorical."""
+def _nested(trace: Trace, wanted: set[str]) -> tuple[pl.DataFrame, int]:
+    """Ranges with at least the `wanted` columns of `RANGES`, and how many of them nest: the first.
+
+    Texts that repeat may be categorical.
+    """
     labelled = not wanted.isdisjoint(LABEL_NAMES)
-    named = labelled or trace.has("graph_nodes") or not wanted.isdisjoint({"name", "group", "path", "payload_json"})
+    from_texts = {"name", "group", "path", "payload_json", "domain", "category"}
+    named = labelled or trace.has("graph_nodes") or not wanted.isdisjoint(from_texts)
     needed = {*wanted, "global_tid", "start_ns", "end_ns", "row_id", "range_id", "domain_id"}
     needed |= {*LABEL_SOURCES} if labelled else set()
-    needed |= {"domain"} if named else set()
-    has_texts = not needed.isdisjoint({"domain", "category"})
-    events = _events(trace, {*needed, *(TEXTS if has_texts else ())}).collect()
-    texts = trace.strings.select("id", "value").collect() if has_texts else None
+    needed |= {"domain", *TEXTS} if named else set()
+    events = _events(trace, needed).collect()
+    texts = trace.strings.select("id", "value").collect() if named else None
     namings = events.filter(pl.col("event_type").is_in(_NAMING))
     namings = with_texts(namings, texts) if texts is not None else namings
-    opened = events.filter(pl.col("event_type").is_in(RANGE_TYPES) & ~_ENDS_ELSEWHERE)
+    is_range = pl.col("event_type").is_in(RANGE_TYPES)
+    opened, apart = events.filter(is_range & ~_ENDS_ELSEWHERE), events.filter(is_range & _ENDS_ELSEWHERE)
     has_marks = (events["event_type"] == MARK_EVENT).any()
     # Millions of rows: what is done with is dropped, for a quarter less memory at the peak.
     del events
-    columns = [name for name in _UNNESTED if name in needed - {"name", "payload_json"}]
-    columns += TEXTS if named else ()
-    found = _resolved(opened, namings, columns)
+    columns = [name for name in (*_UNNESTED, *TEXTS) if name in needed - {"name", "payload_json"}]
+    found, apart = (_resolved(some, namings, columns) for some in (opened, apart))
     del opened
-    if texts is None or not named:
-        return with_replays(trace, nest(found))
+    if texts is None:
+        nested = nest(found)
+        # Which ranges were never popped is told by their names.
+        if may_leak(nested):
+            return _nested(trace, wanted | {"name"})
+        nested = with_replays(trace, nested)
+        apart = apart.with_columns(pl.lit(None, pl.String).alias("name"))
+        return with_crossing(nested, apart) if apart.height else nested, nested.height
     key, names = distinct_names(found, texts)
+    apart = with_texts(apart, texts) if apart.height else apart
     del texts
-    nested = nest(found.drop("domain", *TEXTS).with_columns(key))
+    nested = without_leaks(nest(found.drop("domain", *TEXTS).with_columns(key)), names)
     del found
     if labelled:
         nested, around = with_readings(nested, names)
@@ -148,7 +176,8 @@ def _nested(trace: Trace, wanted: set[str]) -> pl.DataFrame:
         for name in ("name", "payload_json", "domain")
         if name in wanted
     )
-    return with_paths(nested) if "path" in wanted else nested
+    nested = with_paths(nested) if "path" in wanted else nested
+    return with_crossing(nested, apart) if apart.height else nested, nested.height
 
 
 _NESTING = ("index", "range_id", "captured_id", "global_tid", "start_ns", "end_ns", "parent", "depth")

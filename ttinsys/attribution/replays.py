@@ -19,7 +19,7 @@ import polars as pl
 from parsers import Trace
 from ttinsys.attribution.graphs import capture_sites, with_begins
 from ttinsys.attribution.identity import pid_of, process_of, tid_of
-from ttinsys.attribution.launches import IDENTITY, api_calls
+from ttinsys.attribution.launches import IDENTITY, api_calls, with_processes
 from ttinsys.attribution.nesting import FOREVER, depths, extended, innermost
 
 REPLAY = "graph_replay"
@@ -95,13 +95,12 @@ def _launched_nodes(trace: Trace, nested: pl.DataFrame) -> pl.DataFrame:
     """
     columns = [*IDENTITY, "graph_node_id"]
     activity = pl.concat([frame.select(columns) for frame in (trace.kernels, trace.memcpys, trace.memsets)])
-    ran = activity.filter(pl.col("graph_node_id").is_not_null()).unique()
+    ran = activity.filter(pl.col("graph_node_id").is_not_null()).unique().collect()
+    ran = with_processes(api_calls(trace), ran)
     calls = api_calls(trace).with_columns(process_of("global_tid").alias("global_pid"))
+    called = ran.lazy().join(calls, on=IDENTITY)
     launched, nodes = pl.collect_all(
-        [
-            ran.join(calls, on=IDENTITY).select(*columns, "global_tid", pl.col("api_start_ns").alias("launch_ns")),
-            trace.graph_nodes,
-        ]
+        [called.select(*columns, "global_tid", pl.col("api_start_ns").alias("launch_ns")), trace.graph_nodes]
     )
     sites = with_begins(trace, capture_sites(nodes))
     sites = sites.with_columns(innermost(nested, sites["capture_tid"], sites["capture_ns"]).alias("captured"))

@@ -21,9 +21,9 @@ from parsers.tables import RANGE_TYPES, TABLES
 from ttinsys.attribution.attribute import attribute
 from ttinsys.attribution.devices import settled_devices
 from ttinsys.attribution.identity import pid_of
-from ttinsys.attribution.launches import IDENTITY, api_calls, with_calls
+from ttinsys.attribution.launches import IDENTITY, api_calls, with_calls, with_processes
 from ttinsys.attribution.nesting import innermost, lift, sink
-from ttinsys.attribution.nvtx import nestable_ranges, ranges
+from ttinsys.attribution.nvtx import all_ranges, nestable_ranges, ranges
 from ttinsys.attribution.window import Window, parse_window
 
 DEFAULT_DOMAIN = "default"
@@ -155,7 +155,7 @@ def _in_domains(trace: Trace, domains: tuple[str, ...]) -> Trace:
 
 def _inside(trace: Trace, glob: str, on_gpu: Sequence[str]) -> Trace:
     """Keep the ranges that match, what is inside them and around them, and the activity launched inside them."""
-    marked = ranges(trace).map_batches(
+    marked = all_ranges(trace).map_batches(
         lambda nested: _mark(nested, glob),
         schema={"range_id": pl.Int64(), "event_id": pl.Int64(), "inside": pl.Boolean(), "around": pl.Boolean()},
     )
@@ -183,7 +183,11 @@ def _launched_in(trace: Trace, name: str) -> pl.LazyFrame:
             ]
         )
         # Where a call has two rows, the first to begin counts, as in `attribute`.
-        called = with_calls(rows, calls).sort("_row", "api_start_ns", nulls_last=True).unique("_row", keep="first")
+        called = (
+            with_calls(with_processes(calls.lazy(), rows), calls)
+            .sort("_row", "api_start_ns", nulls_last=True)
+            .unique("_row", keep="first")
+        )
         called = called.sort("_row")
         yield nested.select("range_id")[innermost(nested, called["global_tid"], called["api_start_ns"])]
 

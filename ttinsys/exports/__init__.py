@@ -54,13 +54,13 @@ def captured(name: str, trace: Trace, columns: Sequence[str]) -> Capture:
     import polars as pl
 
     from ttinsys.attribution.attribute import attribute
-    from ttinsys.attribution.nvtx import ranges
+    from ttinsys.attribution.nvtx import all_ranges
     from ttinsys.tables.overview import simulated
 
     wanted = dict.fromkeys([*columns, "start_ns", "end_ns", "duration_ns", "range_id", "attributed_by"])
     # Collected one after the other: each nests all ranges, which needs most of the memory.
     ops = attribute(trace).select(wanted.keys()).collect()
-    nested = ranges(trace).select(_OF_RANGES).collect()
+    nested = all_ranges(trace).select(_OF_RANGES).collect()
     sentence = simulated(dict(trace.export_info.drop_nulls().collect().iter_rows()))
     return Capture(name, trace, ops, nested.with_columns(pl.col("name").fill_null("(unnamed)")), sentence)
 

@@ -17,7 +17,7 @@ import polars as pl
 from parsers import Trace
 from ttinsys.attribution.coverage import coverage
 from ttinsys.runner.registry import Analysis, find
-from ttinsys.tables.needs import Lacking, present
+from ttinsys.tables.needs import Lacking, lacking_sentence, present
 from ttinsys.tables.registry import distinct_names, tables_of
 from ttinsys.tables.structure import STEPS_FROM
 
@@ -87,7 +87,7 @@ def run_analysis(
         if not answer.item():
             if why_empty is not None and counts[name].is_empty():
                 raise Lacking(why_empty(name))
-            raise Lacking(f"{name} {need.lacking}")
+            raise Lacking(f"{name} {lacking_sentence(need, tables[name])}")
     remarks = analysis.remarks(frame) if analysis.remarks is not None else []
     remarks += [_STEPLESS.format(name) for name, found in zip(stepless, steps, strict=True) if not found.item()]
     failures: list[str] = []
@@ -134,7 +134,7 @@ def lacking(analysis: Analysis, tables: Mapping[str, Tables]) -> dict[str, str]:
     missing = {}
     for name, of_trace in tables.items():
         answers = pl.collect_all([present(need, of_trace) for need in analysis.needs])
-        sentences = [need.lacking for need, answer in zip(analysis.needs, answers, strict=True) if not answer.item()]
-        if sentences:
-            missing[name] = f"{name} {sentences[0]}"
+        needed = [need for need, answer in zip(analysis.needs, answers, strict=True) if not answer.item()]
+        if needed:
+            missing[name] = f"{name} {lacking_sentence(needed[0], of_trace)}"
     return missing

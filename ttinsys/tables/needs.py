@@ -9,6 +9,7 @@ import polars as pl
 
 from parsers import TraceError
 from parsers.schema import Table
+from ttinsys.attribution.diagnostics import why_no_gpu_work
 
 _ANNOTATE = (
     "capture it with `python -m annotate.run --model NAME --profile FILE`, or put `with annotate(pipeline):` around "
@@ -34,6 +35,19 @@ class Need:
 
 class Lacking(TraceError):
     """A trace lacks what an analysis needs."""
+
+
+def lacking_sentence(need: Need, tables: Mapping[str, pl.LazyFrame]) -> str:
+    """The error for what is needed, as `Need.lacking`; for GPU work it says what nsys says of its absence.
+
+    Args:
+        need: what is needed, and lacks.
+        tables: the tables of the trace, by name.
+    """
+    head, _, remedy = need.lacking.partition(": ")
+    if need != GPU_ACTIVITY or "diagnostics" not in tables:
+        return need.lacking
+    return f"{head}: {why_no_gpu_work(tables['diagnostics'].select('severity', 'text').collect(), remedy)}"
 
 
 def present(need: Need, tables: Mapping[str, pl.LazyFrame]) -> pl.LazyFrame:

@@ -19,11 +19,14 @@ from parsers.tables import TABLES
 from ttinsys.attribution.attribute import attribute
 from ttinsys.attribution.availability import available
 from ttinsys.attribution.coverage import coverage
+from ttinsys.attribution.crossing import CROSS_THREAD
 from ttinsys.attribution.devices import numbered_gpus
+from ttinsys.attribution.diagnostics import gpu_remedy
 from ttinsys.attribution.identity import pid_of, tid_of
 from ttinsys.attribution.labels import marks, run_descriptions, unread
-from ttinsys.attribution.nvtx import crossing, ranges
+from ttinsys.attribution.nvtx import all_ranges
 from ttinsys.attribution.select import Selection, apply_selection
+from ttinsys.attribution.unpopped import leaks
 from ttinsys.measures.intervals import doubt, timeline
 
 SIMULATED = "SIMULATED"
@@ -78,14 +81,15 @@ def overview(
         selection: the part to look at; None is the whole.
     """
     whole, trace = trace, apply_selection(trace, selection or Selection())
-    read = read or {"ops": attribute(trace), "ranges": ranges(trace)}
+    read = read or {"ops": attribute(trace), "ranges": all_ranges(trace)}
     ops, nested = read["ops"].select(_USED).cache(), read["ranges"].cache()
-    covered, operations, by_domain, elsewhere, span, backwards, doubtful, export, gpus, threads, *rows = pl.collect_all(
+    covered, operations, by_domain, elsewhere, leaking, span, *others = pl.collect_all(
         [
             coverage(ops),
             _operations(ops),
             _by_domain(nested),
-            crossing(trace).select(pl.len()),
+            nested.filter(pl.col("kind") == CROSS_THREAD).select(pl.len()),
+            leaks(nested),
             _span(trace),
             ops.select((pl.col("end_ns") < pl.col("start_ns")).sum()),
             _doubtful(ops),
@@ -95,11 +99,13 @@ def overview(
             *(trace.frames[name].select(pl.len()) for name in trace.frames),
         ]
     )
+    backwards, doubtful, export, gpus, threads, *rows = others
     stated = dict(export.drop_nulls().iter_rows())
     annotations = marks(trace)
     made_up = [f"No machine ran this: {stated[key]}." for key in _MADE_UP if key in stated]
     missing = _missing(whole, covered, by_domain, selection)
     odd = _oddities(trace, operations, stated, covered, by_domain, elsewhere.item(), backwards.item())
+    odd = [*odd, *_unpopped(leaking)]
     doubts = [doubt(doubtful["pid"].to_list())] if doubtful.height else []
     return Overview(
         path=trace.path,
@@ -146,6 +152,20 @@ def _operations(ops: pl.LazyFrame) -> pl.LazyFrame:
         .sort("sum_ns", "kind", "device", "timeline", descending=[True, False, False, False])
         .drop("timeline")
     )
+
+
+def _unpopped(leaking: pl.DataFrame) -> Iterator[str]:
+    """What was pushed and not popped: the most frequent name of each thread."""
+    worst = leaking.unique("global_tid", keep="first", maintain_order=True).head(_THREADS)
+    for name, pushes, tid in worst.select("name", "pushes", tid_of("global_tid")).iter_rows():
+        yield (
+            f"{pushes:,} ranges such as {name or '(unnamed)'!r} were pushed on thread {tid} and never popped: each is "
+            "read as taking the place of the one before. Pop every range that is pushed."
+        )
+
+
+_THREADS = 3
+"""Threads that notes name."""
 
 
 def _doubtful(ops: pl.LazyFrame) -> pl.LazyFrame:
@@ -207,7 +227,7 @@ def _missing(
     if covered.is_empty() and selection:
         yield _sentence(available(whole, selection))
     elif covered.is_empty():
-        yield f"No GPU activity: {whole.remedy('kernels')}."
+        yield f"No GPU activity: {gpu_remedy(whole)}."
     if by_domain.is_empty() and not (selection and whole.has("nvtx_events")):
         yield f"No NVTX ranges: {whole.remedy('nvtx_events')}."
 

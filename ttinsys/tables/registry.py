@@ -47,7 +47,7 @@ def tables_of(trace: Trace) -> dict[str, pl.LazyFrame]:
         trace: an opened trace, filtered or not.
     """
     reader = RangeReader(trace, keep=True)
-    ops, nested = attribute(trace, reader).cache(), reader.scan().cache()
+    ops, nested = attribute(trace, reader).cache(), reader.scan(crossing=True).cache()
     return {
         "ops": ops,
         "ranges": nested,

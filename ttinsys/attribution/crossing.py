@@ -1,0 +1,34 @@
+"""Start/end ranges that close on another thread than they open on: in no stack, and listed after those that are."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from ttinsys.attribution.paths import UNNAMED
+
+CROSS_THREAD = "cross_thread"
+"""`kind` of a range that closes on another thread."""
+
+
+def with_crossing(nested: pl.DataFrame, crossing: pl.DataFrame) -> pl.DataFrame:
+    """Add ranges that close on another thread, which enclose nothing; their groups and paths say what they are.
+
+    Args:
+        nested: ranges with any columns of `RANGES`.
+        crossing: columns of the same names, of those that do not come from nesting, and `name`.
+    """
+    first = nested.height
+    name = pl.format("{} (closes on another thread)", pl.col("name").fill_null(UNNAMED))
+    computed = {
+        "index": pl.int_range(first, first + crossing.height, dtype=pl.UInt32, eager=True),
+        "depth": pl.lit(0),
+        "kind": pl.lit(CROSS_THREAD),
+        "group": name,
+        "path": name,
+    }
+    known = {**{column: pl.col(column) for column in crossing.columns}, **computed}
+    marked = crossing.select(
+        (pl.lit(known[column]) if column == "index" else known.get(column, pl.lit(None))).cast(dtype).alias(column)
+        for column, dtype in nested.schema.items()
+    )
+    return pl.concat([nested, marked])
