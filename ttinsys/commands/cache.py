@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ttinsys.commands.analyses import AnalysisCommand
+from ttinsys.commands.dialect_option import dialect_option
 from ttinsys.commands.options import note, one_trace, output_options, plot_option, save_plot, selection_options
 from ttinsys.measures.counters import CACHE
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option("--ncu", metavar="PATH", help="Read .ncu-rep reports with this ncu instead of the one on PATH.")
 @click.option("--nsys", metavar="PATH", help="Export .nsys-rep reports with this nsys instead of the one on PATH.")
+@dialect_option
 @selection_options
 @output_options
 @plot_option

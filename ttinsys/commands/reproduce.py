@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from ttinsys.commands.dialect_option import dialect_option
 from ttinsys.commands.options import note, progress
 
 
@@ -27,6 +28,7 @@ from ttinsys.commands.options import note, progress
 )
 @click.option("--force", is_flag=True, help="Replace FOLDER if an earlier reproduction wrote it.")
 @click.option("--nsys", metavar="PATH", help="Export .nsys-rep reports with this nsys instead of the one on PATH.")
+@dialect_option
 def command(folder: Path, output: Path, nsys: str | None, *, force: bool) -> None:
     """Run `ttinsys reproduce`."""
     from ttinsys.study.captures import captures_in
