@@ -52,8 +52,11 @@ ROLES = (
     "rearrange",
     "scheduler",
     "other",
+    # No module does these: they are read from what other tools record. They come last, as a role's place is its number.
+    "communication",
+    "optimizer",
 )
-"""What a module does."""
+"""What a module does, and what is done around modules."""
 
 COMPONENTS = ("text_encoder", "image_encoder", "denoiser", "vae", "scheduler", "decoder")
 """Parts of a pipeline."""

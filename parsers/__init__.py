@@ -1,10 +1,11 @@
-"""Read Nsight Systems exports into typed Polars frames.
+"""Read Nsight Systems exports, and traces of the PyTorch profiler, into typed Polars frames.
 
     import parsers
     trace = parsers.load("run.sqlite")
     trace.kernels.select("start_ns", "end_ns").collect()
 
-`load` reads SQLite exports, Parquet and Arrow directories, and reports (through nsys).
+`load` reads SQLite exports, Parquet and Arrow directories, reports (through nsys), and Chrome JSON of the PyTorch
+profiler.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from pathlib import Path
 from parsers.directory import ArrowDirectory, ParquetDirectory
 from parsers.errors import MissingColumn, MissingTable, TraceError, UnreadableTrace, did_you_mean
 from parsers.export import Export, read, source_of
-from parsers.folder import traces_in
-from parsers.foreign import HEAD_BYTES, recognized
+from parsers.folder import JSON_SUFFIXES, traces_in
+from parsers.foreign import HEAD_BYTES, is_profiler_trace, recognized
 from parsers.nsys_rep import SUFFIXES, exported
 from parsers.sqlite import MAGIC, SqliteExport
 from parsers.tables import TABLES
@@ -23,19 +24,22 @@ from parsers.trace import Trace
 
 __all__ = ["MissingColumn", "MissingTable", "Trace", "TraceError", "UnreadableTrace", "load"]
 
-MAKE_ONE = "pass a .sqlite, a parquetdir or arrowdir folder, or a .nsys-rep (`nsys export --help` tells how)"
+MAKE_ONE = (
+    "pass a .sqlite, a parquetdir or arrowdir folder, a .nsys-rep (`nsys export --help` tells how), "
+    "or a .json of the PyTorch profiler"
+)
 
 
 def load(path: str | Path, *, nsys: str | None = None) -> Trace:
-    """Open an nsys export, or a report.
+    """Open an nsys export, a report, or a trace of the PyTorch profiler.
 
     Args:
         path: an nsys SQLite file, a directory that `nsys export --type parquetdir|arrowdir` made,
-            or a `.nsys-rep`/`.qdrep` report.
+            a `.nsys-rep`/`.qdrep` report, or a `.json`/`.json.gz` file of the PyTorch profiler.
         nsys: the nsys program that exports reports; None looks for it on PATH.
 
     Returns:
-        The trace. No event has been read yet.
+        The trace. No event has been read yet, but for JSON, which is read whole.
 
     Raises:
         UnreadableTrace: `path` is none of these, is damaged, or may not be read.
@@ -76,6 +80,11 @@ def _open(path: Path, nsys: str | None) -> Export:
         return SqliteExport(exported(path, nsys))
     if head.startswith(MAGIC):
         return SqliteExport(path)
+    if is_profiler_trace(head):
+        # Imported here: few traces are of this kind, and its decoder takes time to import.
+        from parsers.kineto import KinetoTrace
+
+        return KinetoTrace(path)
     problem, remedy = recognized(path, head) or ("not an nsys SQLite export" if head else "an empty file", MAKE_ONE)
     raise UnreadableTrace(path, problem, remedy)
 
@@ -84,7 +93,9 @@ def _nearest(path: Path) -> str:
     """What to do about a path that does not exist: the name in its folder that was likely meant, if any."""
     try:
         names = [
-            entry.name for entry in path.parent.iterdir() if entry.is_dir() or entry.suffix in (".sqlite", *SUFFIXES)
+            entry.name
+            for entry in path.parent.iterdir()
+            if entry.is_dir() or entry.name.endswith((".sqlite", *SUFFIXES, *JSON_SUFFIXES))
         ]
     except OSError:
         return MAKE_ONE

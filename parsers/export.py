@@ -28,7 +28,7 @@ class Export(Protocol):
 
     @property
     def format(self) -> str:
-        """`"sqlite"`, `"parquetdir"` or `"arrowdir"`."""
+        """`"sqlite"`, `"parquetdir"`, `"arrowdir"` or `"kineto"`."""
         ...
 
     @property

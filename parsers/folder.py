@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from parsers.directory import ArrowDirectory, ParquetDirectory
+from parsers.foreign import HEAD_BYTES, is_profiler_trace
 from parsers.nsys_rep import SUFFIXES
 from parsers.tables import TABLES
 
@@ -15,7 +16,8 @@ def traces_in(folder: Path) -> list[Path]:
     """The traces that a folder holds, by name.
 
     A capture that lies there in several forms counts once: as its .sqlite file, else as its parquetdir or arrowdir
-    folder (`nsys export` calls them after the report, with `_pqtdir` or `_arwdir`), else as its report.
+    folder (`nsys export` calls them after the report, with `_pqtdir` or `_arwdir`), else as its report. A trace of the
+    PyTorch profiler is a capture of its own: as its .json file, else as its .json.gz.
 
     Args:
         folder: any path.
@@ -35,19 +37,38 @@ def traces_in(folder: Path) -> list[Path]:
     return []
 
 
-_NO_TRACE = 3
+_NO_TRACE = 5
+JSON_SUFFIXES = (".json", ".json.gz")
+"""Suffixes of traces of the PyTorch profiler."""
 
 
 def _preference(entry: Path) -> int:
     """Rank of a form of a capture: of several, the one with the least is read."""
     if entry.is_dir():
         return 1 if _is_export(entry) else _NO_TRACE
+    if entry.name.endswith(JSON_SUFFIXES):
+        return 3 + entry.name.endswith(".gz") if _is_of_profiler(entry) else _NO_TRACE
     return {".sqlite": 0, **dict.fromkeys(SUFFIXES, 2)}.get(entry.suffix, _NO_TRACE)
 
 
 def _capture(entry: Path) -> str:
     """The name that all forms of a capture share."""
-    return re.sub(r"_(pqt|arw)dir$", "", entry.name) if entry.is_dir() else entry.stem
+    if entry.is_dir():
+        return re.sub(r"_(pqt|arw)dir$", "", entry.name)
+    return entry.name.removesuffix(".gz") if entry.name.endswith(JSON_SUFFIXES) else entry.stem
+
+
+def _is_of_profiler(file: Path) -> bool:
+    """Whether a .json file is a trace of the PyTorch profiler: by its name, or else by how it begins."""
+    if ".pt.trace.json" in file.name:
+        return True
+    try:
+        if not file.is_file():
+            return False
+        with file.open("rb") as opened:
+            return is_profiler_trace(opened.read(HEAD_BYTES))
+    except OSError:
+        return False
 
 
 def _is_export(folder: Path) -> bool:

@@ -35,6 +35,7 @@ class Column:
         unit: `"ns"`, `"B"` ...; None for a column without a unit.
         aliases: names that nsys gives the column; the first one present is read.
         required: whether the table is meaningless without it.
+        prose: whether values are sentences, which a terminal breaks into lines and does not cut.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Column:
     unit: str | None = None
     aliases: tuple[str, ...] = ()
     required: bool = False
+    prose: bool = False
 
 
 class Table:

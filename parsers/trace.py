@@ -9,18 +9,21 @@ from pathlib import Path
 import polars as pl
 
 from parsers.errors import MissingTable, TraceError, did_you_mean
+from parsers.origin import KINETO, origin, remedy
 from parsers.tables import TABLES
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Trace:
-    """An nsys export, opened: `trace.kernels` is a lazy frame, and so is every table of `parsers.tables.TABLES`.
+    """An nsys export or a trace of the PyTorch profiler, opened.
+
+    `trace.kernels` is a lazy frame, and so is every table of `parsers.tables.TABLES`.
 
     A frame has the declared schema whether the export has rows for it or not.
 
     Args:
         path: what was opened.
-        format: `"sqlite"`, `"parquetdir"` or `"arrowdir"`.
+        format: `"sqlite"`, `"parquetdir"`, `"arrowdir"` or `"kineto"`, a trace of the PyTorch profiler.
         sources: the nsys table that each of our tables is read from; tables that the export lacks are left out.
         nsys_tables: every table of the export, by its nsys name.
         frames: a frame for each of our tables.
@@ -62,8 +65,12 @@ class Trace:
             MissingTable: it has none; the error says what to do.
         """
         if not any(self.has(name) for name in tables):
-            sources = [source for name in tables for source in TABLES[name].sources]
-            raise MissingTable(self.path, sources, TABLES[tables[0]].remedy)
+            of_nsys = [source for name in tables for source in TABLES[name].sources]
+            raise MissingTable(self.path, tables if self.format == KINETO else of_nsys, self.remedy(tables[0]))
+
+    def remedy(self, table: str) -> str:
+        """How to capture a table that the trace lacks."""
+        return remedy(self.format, TABLES[table])
 
     def __repr__(self) -> str:
         return (
@@ -82,13 +89,12 @@ class Trace:
         return f"<table><caption>{title}</caption><tr>{head}</tr>{rows}</table>"
 
     def _exporter(self) -> str:
-        """The nsys that made the export. No event is read for it."""
-        key = pl.col("name") == "EXPORT_PRODUCT_VERSION"
+        """The program that made the trace. No event is read for it."""
         try:
-            versions = self.frames["export_info"].filter(key).select("value").collect().to_series().drop_nulls()
+            info = dict(self.frames["export_info"].collect().drop_nulls().iter_rows())
         except TraceError:
-            versions = pl.Series([], dtype=pl.String)
-        return f"nsys {versions[0]}" if len(versions) else "nsys of an unknown version"
+            info = {}
+        return origin(self.format, info)
 
     def _no_table(self, name: str) -> str:
         return f"a trace has no table {name!r}{did_you_mean(name, self.frames)}: it has {', '.join(self.frames)}"

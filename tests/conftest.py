@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from tests import generated
 from tests.shared import FEW_EXAMPLES, SESSION_FOLDER
-from ttinsys.commands.dialect_option import FOLDER_VARIABLE
+from ttinsys.commands.input_options import FOLDER_VARIABLE
 
 settings.register_profile(FEW_EXAMPLES, max_examples=15, deadline=None)
 

@@ -11,13 +11,14 @@ import pytest
 import parsers
 from tests.build import TraceBuilder
 from tests.shared import TRACES, needs_captures
+from ttinsys.attribution.devices import numbered_gpus
 from ttinsys.measures.ceilings import ceilings
 from ttinsys.published.sheets import GPUS
 
 
 def of(trace: parsers.Trace, *devices: int, **given: Any) -> list[dict[str, Any]]:
-    """The ceilings of some devices of a trace."""
-    return ceilings(pl.LazyFrame({"device": devices or (0,)}), trace.gpus, **given).collect().to_dicts()
+    """The ceilings of some GPUs of a trace."""
+    return ceilings(pl.LazyFrame({"gpu": devices or (0,)}), numbered_gpus(trace), **given).collect().to_dicts()
 
 
 def machine(folder: Path, *gpus: tuple[int | None, str, int | None]) -> parsers.Trace:

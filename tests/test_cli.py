@@ -263,8 +263,8 @@ def test_info_is_json_with_raw_numbers(trace: Path) -> None:
     assert (seen["path"], seen["format"]) == (str(trace), "sqlite")
     assert (seen["start_ns"], seen["end_ns"]) == (0, 3_000_000_080)
     assert seen["operations"] == [
-        {"kind": "kernel", "device": 0, "streams": 3, "ops": 3, "sum_ns": 95},
-        {"kind": "kernel", "device": 1, "streams": 2, "ops": 2, "sum_ns": 60},
+        {"kind": "kernel", "device": 0, "gpu": 0, "streams": 3, "ops": 3, "sum_ns": 95},
+        {"kind": "kernel", "device": 1, "gpu": 1, "streams": 2, "ops": 2, "sum_ns": 60},
     ]
     assert {row["domain"] for row in seen["ranges"]} == {None, "lib"}
 

@@ -14,7 +14,7 @@ from tests.build import TraceBuilder
 from ttinsys.attribution.dialects import added_dialects, dialects, known_dialects, read_names
 from ttinsys.attribution.dialects.files import DialectError, load_dialect
 from ttinsys.cli import main
-from ttinsys.commands.dialect_option import FOLDER_VARIABLE
+from ttinsys.commands.input_options import FOLDER_VARIABLE
 
 TEAM = r"""
 [[pattern]]
@@ -45,8 +45,8 @@ def written(folder: Path, text: str, name: str = "team.toml") -> Path:
 
 
 def read_by(path: Path, name: str, domain: str | None = None) -> dict[str, Any]:
-    columns = {"domain": [domain], "name": [name], "attributes": [None], "payload": [None]}
-    schema = {"domain": pl.String, "name": pl.String, "attributes": pl.String, "payload": pl.Int64}
+    columns = {"domain": [domain], "name": [name], "payload_json": [None]}
+    schema = {"domain": pl.String, "name": pl.String, "payload_json": pl.String}
     with added_dialects([load_dialect(path)]):
         return read_names(pl.DataFrame(columns, schema=schema)).row(0, named=True)
 

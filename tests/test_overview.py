@@ -30,7 +30,7 @@ def test_overview_counts_and_names_what_there_is(tmp_path: Path) -> None:
     t.memcpy(other, "HtoD", 8, launch=(60, 70), gpu=(80, 100), stream=9)
     seen = overview(t.load(tmp_path))
     assert (seen.start_ns, seen.end_ns) == (0, 1500)
-    assert seen.operations.rows() == [("kernel", 0, 1, 1, 500), ("memcpy", 0, 1, 1, 20)]
+    assert seen.operations.rows() == [("kernel", 0, 0, 1, 1, 500), ("memcpy", 0, 0, 1, 1, 20)]
     assert seen.ranges.rows() == [(None, "push_pop", 2, 2, 1, 0), ("lib", "push_pop", 1, 1, 0, 0)]
     assert seen.threads.rows() == [(10, "python", 10, "python3", 1, 2), (10, "python", 12, None, 1, 1)]
     assert seen.coverage.rows() == [("launch", True, 1, 500), ("no_range_open", False, 1, 20)]

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
@@ -22,7 +23,6 @@ from ttinsys.cli import main
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_traces" / "synthetic-stable-diffusion.sqlite"
 NSYS = "capture the program with `nsys profile --trace=cuda,nvtx PROGRAM` and pass the report"
-PYTORCH = f"a trace of the PyTorch profiler: {NSYS}"
 EVENT = {"ph": "X", "cat": "cpu_op", "name": "aten::mm", "pid": 1, "tid": 1, "ts": 1.5, "dur": 2.0}
 
 
@@ -41,15 +41,15 @@ def kineto(**more: object) -> bytes:
 
 
 CONTENTS: dict[str, tuple[str, bytes, str]] = {
-    "kineto": ("run.json", kineto(), PYTORCH),
-    "kineto whose events come late": ("run.json", kineto(distributedInfo={"pg": "x" * 100_000}), PYTORCH),
-    "kineto, no header": ("run.pt.trace.json", json.dumps({"traceEvents": [EVENT]}, indent=2).encode(), PYTORCH),
-    "kineto in gzip": ("run.json.gz", gzip.compress(kineto()), PYTORCH),
-    "kineto under the name of an export": ("run.sqlite", kineto(), PYTORCH),
     "events for a viewer": (
         "run.json",
         b'[{"ph": "X", "name": "a", "ts": 1}]',
         f"a trace of events for a viewer: pass the capture that it was made from, or {NSYS}",
+    ),
+    "json of nsys": (
+        "run.json",
+        b'{"data":["QnxKernelTrace","GpuMetrics"]}\n{"Type":80}\n',
+        "a JSON export of nsys: export the report again with `nsys export --type sqlite`",
     ),
     "json of another kind": ("run.json", b'{"model": "sdxl"}', f"not an nsys SQLite export: {parsers.MAKE_ONE}"),
     "ncu report by its content": (
@@ -133,15 +133,22 @@ def test_table_of_a_directory_stands_for_its_folder(tmp_path: Path) -> None:
         assert refusal(folder / f"CUPTI_ACTIVITY_KIND_KERNEL{suffix}") == answer
 
 
-@pytest.mark.parametrize("name", ["qwen1.5-h100", "sd3.5-compiled-mi300x", "timesformer-h100", "torch-compile-triton"])
-def test_real_traces_of_the_pytorch_profiler_are_recognized(tmp_path: Path, name: str) -> None:
-    path = TRACES / "kineto" / f"{name}.json.gz"
-    if not path.exists():
-        pytest.skip("no real traces in ../shared/traces/kineto")
-    assert refusal(path) == PYTORCH
-    plain = tmp_path / f"{name}.json"
-    plain.write_bytes(gzip.decompress(path.read_bytes()))
-    assert refusal(plain) == PYTORCH
+OF_PYTORCH: dict[str, tuple[str, bytes]] = {
+    "usual": ("run.json", kineto()),
+    "events come late": ("run.json", kineto(distributedInfo={"pg": "x" * 100_000})),
+    "no header": ("run.pt.trace.json", json.dumps({"traceEvents": [EVENT]}, indent=2).encode()),
+    "bare list": ("run.json", json.dumps([EVENT]).encode()),
+    "in gzip": ("run.json.gz", gzip.compress(kineto())),
+    "under the name of an export": ("run.sqlite", kineto()),
+}
+
+
+@pytest.mark.parametrize(("name", "content"), OF_PYTORCH.values(), ids=OF_PYTORCH)
+def test_trace_of_the_pytorch_profiler_opens_by_its_content(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    trace = parsers.load(path)
+    assert (trace.format, trace.nvtx_events.select(pl.len()).collect().item()) == ("kineto", 2)
 
 
 def test_genuine_output_of_ncu_is_recognized() -> None:

@@ -30,7 +30,8 @@ from ttinsys.render.output import discard
 ISSUES = "https://github.com/ttinsys/ttinsys/issues"
 
 EPILOG = (
-    "TRACE is an nsys SQLite export, a parquetdir or arrowdir folder, a .nsys-rep report, or a folder of these. "
+    "TRACE is an nsys SQLite export, a parquetdir or arrowdir folder, a .nsys-rep report, a .json or .json.gz of the "
+    "PyTorch profiler, or a folder of these. "
     "Exit status: 0 done, 1 a gate failed, 2 wrong usage, 3 the trace or the output failed."
 )
 
@@ -192,7 +193,7 @@ def _is_expected(error: Exception) -> bool:
 
 def _modules() -> dict[str, str]:
     """Module of each command, by the name of its file."""
-    shared = ("analyses", "dialect_option", "exit_status", "options", "questions", "types")
+    shared = ("analyses", "exit_status", "input_options", "options", "questions", "types")
     found = {module.name: f"{analyses.__name__}.{module.name}" for module in pkgutil.iter_modules(analyses.__path__)}
     found |= {
         module.name: f"{commands.__name__}.{module.name}"

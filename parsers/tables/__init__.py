@@ -13,12 +13,13 @@ from importlib import import_module
 
 from parsers.schema import Table
 from parsers.tables.api_calls import API_CALLS
+from parsers.tables.cuda_devices import CUDA_DEVICES
 from parsers.tables.export_info import EXPORT_INFO
 from parsers.tables.gpus import GPUS
 from parsers.tables.graph_launches import GRAPH_LAUNCHES
 from parsers.tables.graph_nodes import GRAPH_NODES
 from parsers.tables.kernels import KERNELS
-from parsers.tables.memcpys import COPY_KINDS, MEMCPYS
+from parsers.tables.memcpys import COPY_KINDS, MEMCPYS, UNIFIED_KINDS
 from parsers.tables.memsets import MEMSETS
 from parsers.tables.nvtx_events import (
     CATEGORY_EVENT,
@@ -46,6 +47,7 @@ _FIRST = (
     GRAPH_NODES,
     STRINGS,
     GPUS,
+    CUDA_DEVICES,
     THREADS,
     PROCESSES,
 )
@@ -98,6 +100,7 @@ __all__ = [
     "API_CALLS",
     "CATEGORY_EVENT",
     "COPY_KINDS",
+    "CUDA_DEVICES",
     "DOMAIN_CREATE_EVENT",
     "EXPORT_INFO",
     "GPUS",
@@ -115,4 +118,5 @@ __all__ = [
     "STRINGS",
     "TABLES",
     "THREADS",
+    "UNIFIED_KINDS",
 ]

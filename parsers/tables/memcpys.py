@@ -33,3 +33,5 @@ COPY_KINDS = {
     13: "Unified Device-to-Device",
 }
 """Names of `copy_kind`, as in nsys's ENUM_CUDA_MEMCPY_OPER."""
+UNIFIED_KINDS = (11, 12, 13)
+"""Kinds of migrations of unified memory."""

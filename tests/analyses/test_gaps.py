@@ -234,7 +234,7 @@ def test_every_nanosecond_is_counted_once(ops: list[Op], calls: list[tuple[int, 
     tables = {
         "ops": pl.LazyFrame(
             {
-                "device": 0, "context": 1, "stream": op.stream, "pid": 10, "tid": 11 if op.launch else None,
+                "device": 0, "gpu": 0, "context": 1, "stream": op.stream, "pid": 10, "tid": 11 if op.launch else None,
                 "kind": "memcpy" if op.kind == "memcpy" else "kernel", "operator": op.kind,
                 "start_ns": op.start, "end_ns": op.start + op.length,
                 "api_start_ns": op.launch[0] if op.launch else None,

@@ -85,7 +85,14 @@ def breakdown(
     traces = pl.col("trace").n_unique()
     keys = ["trace", *chosen]
     divided = ops.select(
-        "trace", "device", "start_ns", "end_ns", "duration_ns", *(values[name].alias(name) for name in chosen)
+        "trace",
+        "gpu",
+        "pid",
+        "device",
+        "start_ns",
+        "end_ns",
+        "duration_ns",
+        *(values[name].alias(name) for name in chosen),
     )
     return (
         divided.group_by(keys)

@@ -18,7 +18,16 @@ import polars as pl
 from parsers.schema import Column, Table
 from ttinsys.attribution.identity import BITS, pid_of, tid_of
 from ttinsys.measures.dimensions import component
-from ttinsys.measures.intervals import claimed, concurrent, cumulative_cover, gap, with_cover
+from ttinsys.measures.intervals import (
+    claimed,
+    concurrent,
+    cumulative_cover,
+    doubtful_gpus,
+    gap,
+    gpu_of_rows,
+    timeline,
+    with_cover,
+)
 from ttinsys.measures.options import Option
 from ttinsys.measures.sums import ratio
 from ttinsys.runner.registry import analysis
@@ -26,13 +35,16 @@ from ttinsys.tables.needs import GPU_ACTIVITY
 
 GAPS = Table(
     "gaps",
-    Column("device", pl.Int64, "CUDA device ordinal."),
+    Column("device", pl.Int64, "CUDA device ordinal; null where the processes of a GPU number it differently."),
+    Column("gpu", pl.Int64, "Number of the GPU, as in `info`; null where the export does not tell which GPU it is, and "
+           "the row is of a process and its device."),
+    Column("pid", pl.Int64, "ID of the process whose device it is, where `gpu` is null; else null."),
     Column("component", pl.String, "Part of the pipeline, such as `denoiser`; `(pipeline)` for the pipeline as a "
            "whole, `(not annotated)` in a range without annotation, `(reason)` without a range."),
     Column("step", pl.Int64, "Number of the denoising step or token, from 0 in each run; null outside steps."),
     Column("step_id", pl.Int64, "RangeId of the step's range, which tells steps of several runs apart; null outside "
            "steps."),
-    Column("span_ns", pl.Int64, "Busy and idle time; over all rows of a device it adds up to first start to last end.",
+    Column("span_ns", pl.Int64, "Busy and idle time; over all rows of a GPU it adds up to first start to last end.",
            unit="ns"),
     Column("busy_ns", pl.Int64, "Time in which operations run; overlap counts for the operation that began first.",
            unit="ns"),
@@ -56,17 +68,17 @@ GAPS = Table(
     Column("concurrent_ns", pl.Int64, "Time in which two streams or more are busy; it counts for the operation that "
            "began last.", unit="ns"),
     Column("copy_ns", pl.Int64, "Sum of durations of memory copies.", unit="ns"),
-    Column("copy_exposed_ns", pl.Int64, "Part of `copy_ns` in which no kernel but NCCL's runs on the device.",
+    Column("copy_exposed_ns", pl.Int64, "Part of `copy_ns` in which no kernel but NCCL's runs on the GPU.",
            unit="ns"),
     Column("nccl_ns", pl.Int64, "Sum of durations of NCCL kernels.", unit="ns"),
-    Column("nccl_exposed_ns", pl.Int64, "Part of `nccl_ns` in which no other kernel runs on the device.", unit="ns"),
+    Column("nccl_exposed_ns", pl.Int64, "Part of `nccl_ns` in which no other kernel runs on the GPU.", unit="ns"),
     Column("wait_ns", pl.Int64, "Time from the opening of the step on the CPU to its first operation on the GPU; null "
            "outside steps.", unit="ns"),
     Column("from_ns", pl.Int64, "First start on the GPU, relative to the first annotated range (or, without one, to "
            "the first launch).", unit="ns"),
     Column("to_ns", pl.Int64, "Last end on the GPU, relative to the first annotated range (or, without one, to the "
            "first launch).", unit="ns"),
-    doc="one row per device and component, step or whole trace; `cpu_ns`, `launch_ns`, `sync_ns`, `latency_ns` and "
+    doc="one row per GPU and component, step or whole trace; `cpu_ns`, `launch_ns`, `sync_ns`, `latency_ns` and "
     "`unknown_ns` add up to `idle_ns`",
 )  # fmt: skip
 
@@ -77,28 +89,29 @@ KINDS = ("cpu", "launch", "sync", "latency", "unknown")
 
 _MOVING_COLUMNS = ("copy_ns", "copy_exposed_ns", "nccl_ns", "nccl_exposed_ns")
 
-_KEYS = ["device", "component", "step_id"]
+_KEYS = ["timeline", "component", "step_id"]
 """Columns that tell rows apart; those that `by` does not name are null."""
 
 
 @analysis(
     returns=GAPS,
-    options=(Option("by", "Group rows by component or step, or give one row per device."),),
+    options=(Option("by", "Group rows by component or step, or give one row per GPU."),),
     needs=(GPU_ACTIVITY,),
+    remarks=doubtful_gpus,
 )
 def gaps(
     ops: pl.LazyFrame, ranges: pl.LazyFrame, api_calls: pl.LazyFrame, *, by: Grouping = "component"
 ) -> pl.LazyFrame:
-    """Divide the time of each device into busy and idle, and idle time by what the device waited for.
+    """Divide the time of each GPU into busy and idle, and idle time by what the GPU waited for.
 
     Args:
         ops: `OPS`, one row per GPU operation.
         ranges: `RANGES`, one row per NVTX range.
         api_calls: CUDA API calls, as `ttinsys.attribution.launches.api_calls` returns them.
-        by: `component`, `step`, or `trace` for one row per device.
+        by: `component`, `step`, or `trace` for one row per GPU.
 
     Returns:
-        `GAPS`, by device, in the order of first operations; what runs outside steps comes last.
+        `GAPS`, by GPU, in the order of first operations; what runs outside steps comes last.
     """
     # Four plans read the operations: they are sorted once.
     placed = _placed(ops, by).cache()
@@ -109,8 +122,9 @@ def gaps(
     first = placed.select(pl.col("api_start_ns").min().alias("_launched"), pl.col("start_ns").min().alias("_started"))
     rows = placed.group_by(_KEYS).agg(
         pl.col("step").first(),
+        *gpu_of_rows(),
         pl.len().alias("instances"),
-        (pl.col("end_ns") - pl.col("start_ns")).sum().alias("sum_ns"),
+        (pl.col("end_ns") - pl.col("start_ns")).clip(lower_bound=0).sum().alias("sum_ns"),
         pl.col("busy_ns", "idle_ns").sum(),
         (pl.col("idle_ns") > 0).sum().alias("gaps"),
         pl.col("idle_ns").max().alias("longest_ns"),
@@ -134,17 +148,18 @@ def gaps(
             (pl.col("_last") - origin).alias("to_ns"),
         )
         .with_columns(ratio("idle_ns", "span_ns").alias("idle_share"))
-        .sort("device", (pl.col("step_id").is_null() if by == "step" else "from_ns"), "from_ns", *_KEYS)
+        .sort("gpu", "device", "pid", (pl.col("step_id").is_null() if by == "step" else "from_ns"), "from_ns", *_KEYS)
     )
 
 
 def _placed(ops: pl.LazyFrame, by: str) -> pl.LazyFrame:
-    """The operations of each device by start time, with the busy time that each adds and the gap that it ends."""
+    """The operations of each GPU by start time, with the busy time that each adds and the gap that it ends."""
     keys = {"component": component(), "step": pl.col("step"), "step_id": pl.col("step_id")}
     kept = {"trace": (), "component": ("component",), "step": ("step", "step_id")}[by]
     return (
         ops.select(
-            "device", "context", "stream", "pid", "kind", "operator", "start_ns", "end_ns", "api_start_ns",
+            timeline().alias("timeline"),
+            "gpu", "device", "context", "stream", "pid", "kind", "operator", "start_ns", "end_ns", "api_start_ns",
             (pl.col("api_start_ns") + pl.col("api_duration_ns")).alias("api_end_ns"),
             _thread(pl.col("pid"), pl.col("tid")),
             *(
@@ -152,9 +167,9 @@ def _placed(ops: pl.LazyFrame, by: str) -> pl.LazyFrame:
                 for name, key in keys.items()
             ),
         )
-        .sort("device", "start_ns", "end_ns", maintain_order=True)
+        .sort("timeline", "start_ns", "end_ns", maintain_order=True)
         .with_row_index("index")
-        .with_columns(claimed().over("device").alias("busy_ns"), gap().over("device").alias("idle_ns"))
+        .with_columns(claimed().over("timeline").alias("busy_ns"), gap().over("timeline").alias("idle_ns"))
     )  # fmt: skip
 
 
@@ -221,11 +236,11 @@ def _explained(gaps: pl.LazyFrame, api_calls: pl.LazyFrame) -> pl.LazyFrame:
 def _exposed(placed: pl.LazyFrame) -> pl.LazyFrame:
     """Time of memory copies and of NCCL kernels, and the part of it that no other kernel hides."""
     is_nccl, is_copy = pl.col("operator") == "nccl", pl.col("kind") == "memcpy"
-    computing = cumulative_cover(placed.filter(pl.col("kind").is_in(["kernel", "graph"]) & ~is_nccl), ["device"])
+    computing = cumulative_cover(placed.filter(pl.col("kind").is_in(["kernel", "graph"]) & ~is_nccl), ["timeline"])
     moves = placed.filter(is_nccl | is_copy).select(*_KEYS, "start_ns", "end_ns", is_nccl.alias("nccl"))
-    at_start = with_cover(moves, "start_ns", computing, ["device"]).drop("until_ns")
-    at_end = with_cover(at_start.rename({"covered_ns": "_covered_at_start"}), "end_ns", computing, ["device"])
-    time = pl.col("end_ns") - pl.col("start_ns")
+    at_start = with_cover(moves, "start_ns", computing, ["timeline"]).drop("until_ns")
+    at_end = with_cover(at_start.rename({"covered_ns": "_covered_at_start"}), "end_ns", computing, ["timeline"])
+    time = (pl.col("end_ns") - pl.col("start_ns")).clip(lower_bound=0)
     exposed = time - (pl.col("covered_ns") - pl.col("_covered_at_start"))
     nccl = pl.col("nccl")
     return at_end.group_by(_KEYS).agg(
@@ -238,6 +253,6 @@ def _exposed(placed: pl.LazyFrame) -> pl.LazyFrame:
 
 def _concurrent(placed: pl.LazyFrame) -> pl.LazyFrame:
     """Time in which two streams or more are busy."""
-    by_operation = concurrent(placed, ["pid", "context", "stream"], ["device"])
+    by_operation = concurrent(placed, ["pid", "context", "stream"], ["timeline"])
     counted = placed.select("index", *_KEYS).join(by_operation, on="index")
     return counted.group_by(_KEYS).agg(pl.col("concurrent_ns").sum())

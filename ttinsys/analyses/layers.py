@@ -9,7 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from parsers.schema import Column, Table
-from ttinsys.attribution.nesting import lift, trail
+from ttinsys.attribution.nesting import extended, lift, trail
 from ttinsys.measures.dimensions import outside_ranges, share_of_gpu_time
 from ttinsys.measures.options import Option
 from ttinsys.measures.sums import known_sum
@@ -51,21 +51,12 @@ def layers(ops: pl.LazyFrame, ranges: pl.LazyFrame, *, depth: int | None = None)
         .group_by("path", "depth")
         .agg(pl.len().alias("ops"), pl.col("duration_ns").sum().alias("self_ns"))
     )
-    above = ranges.select(pl.col("index").alias("parent"), pl.col("path").alias("_above"))
+    cpu = (pl.col("end_ns") - pl.col("start_ns")).alias("cpu_ns")
     tree = (
-        ranges.join(above, on="parent", how="left", maintain_order="left")
-        .group_by("path", "depth")
-        .agg(
-            pl.col("_above").first(),
-            pl.col("role").first(),
-            pl.len().alias("instances"),
-            known_sum(pl.col("end_ns") - pl.col("start_ns")).alias("cpu_ns"),
-        )
+        ranges.select("path", "depth", "parent", "role", cpu)
+        .map_batches(_by_path, schema=_BY_PATH)
         .join(launched, on=["path", "depth"], how="left")
-        .with_columns(
-            pl.col("path").str.strip_prefix(pl.col("_above").fill_null("") + "/").alias("name"),
-            pl.col("ops", "self_ns").fill_null(0),
-        )
+        .with_columns(pl.col("ops", "self_ns").fill_null(0))
         .map_batches(_rolled_up, schema=_ROLLED_UP)
     )
     without_range = (
@@ -75,6 +66,19 @@ def layers(ops: pl.LazyFrame, ranges: pl.LazyFrame, *, depth: int | None = None)
     )
     rows = pl.concat([tree, without_range], how="diagonal").with_columns(share_of_gpu_time("total_ns"))
     return rows if depth is None else rows.filter(pl.col("depth") <= depth)
+
+
+def _by_path(ranges: pl.DataFrame) -> pl.DataFrame:
+    """Fold ranges by their path, and find the path around each."""
+    paths = ranges.group_by("path", "depth").agg(
+        pl.col("parent").first(),
+        pl.col("role").drop_nulls().first(),
+        pl.len().alias("instances"),
+        known_sum("cpu_ns").alias("cpu_ns"),
+    )
+    above = extended(ranges["path"], None).gather(paths["parent"].fill_null(ranges.height)).alias("_above")
+    name = pl.col("path").str.strip_prefix(pl.col("_above").fill_null("") + "/").alias("name")
+    return paths.with_columns(above).select(*_BY_PATH.keys() - {"name"}, name).select(_BY_PATH.keys())
 
 
 def _rolled_up(stacks: pl.DataFrame) -> pl.DataFrame:
@@ -96,6 +100,15 @@ def _printed_order(stacks: pl.DataFrame) -> pl.Series:
     return trail(stacks, rank.sort("index")["rank"])
 
 
+_BY_PATH = {
+    "path": pl.String(),
+    "depth": pl.UInt32(),
+    "_above": pl.String(),
+    "name": pl.String(),
+    "role": pl.String(),
+    "instances": pl.UInt32(),
+    "cpu_ns": pl.Int64(),
+}
 _ROLLED_UP = {
     "name": pl.String(),
     "depth": pl.UInt32(),

@@ -84,7 +84,7 @@ def phases(
 
     Args:
         calls: `CALLS`, one row per call of an annotated module.
-        gpus: `GPUS`, one row per GPU; the first one that CUDA numbers counts.
+        gpus: `NUMBERED_GPUS`, one row per GPU.
         by: `model` or `step`.
         queries: Greatest number of queries of a decode-like call.
         ridge: FLOPs per byte from which on a call is compute-bound; None for peak divided by bandwidth in the GPU's
@@ -98,9 +98,10 @@ def phases(
         keys = ["step_id", "step", *keys]
     kind = pl.when(pl.col("q_len") <= queries).then(pl.lit(DECODE)).otherwise(pl.lit(PREFILL))
     ridge_of_call = pl.lit(ridge, pl.Float64) if ridge is not None else peak_of_type() / _BANDWIDTH
+    called = cores(calls)
+    ceiling = ceilings(called.select("gpu"), gpus).select("gpu", *_CEILINGS)
     grouped = (
-        cores(calls)
-        .join(_gpu(gpus), how="cross")
+        called.join(ceiling, on="gpu", how="left", nulls_equal=True, maintain_order="left")
         .with_columns(kind.alias("kind"), ridge_of_call.alias("_ridge"), executed("flops"), executed("bytes"))
         .with_columns((pl.col("flops") >= pl.col("_ridge") * pl.col("bytes")).alias("_above"))
         .group_by(keys)
@@ -133,12 +134,6 @@ def _sums() -> list[pl.Expr]:
         # A call that launched nothing has a cost but no time: it has no part in rates.
         *(pl.col(name).filter(timed).sum().alias(f"_timed_{name}") for name in ("flops", "bytes")),
     ]
-
-
-def _gpu(gpus: pl.LazyFrame) -> pl.LazyFrame:
-    """Peaks and bandwidth of the first GPU in one row, as in `CEILINGS`; null where they are unknown."""
-    first = gpus.select(pl.col("device_id").min().alias("device")).drop_nulls()
-    return ceilings(first, gpus).select(pl.col(_CEILINGS).first())
 
 
 def _spread(column: str, name: str) -> tuple[pl.Expr, ...]:

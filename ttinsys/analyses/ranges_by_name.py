@@ -10,7 +10,7 @@ import polars as pl
 
 from parsers.schema import Column, Table
 from ttinsys.attribution.nesting import deepest, extended, lift
-from ttinsys.attribution.nvtx import UNNAMED
+from ttinsys.attribution.paths import UNNAMED
 from ttinsys.measures.dimensions import outside_ranges, share_of_gpu_time
 from ttinsys.measures.sums import known_sum
 from ttinsys.runner.registry import analysis
@@ -27,7 +27,7 @@ RANGES_BY_NAME = Table(
     Column("share", pl.Float64, "`total_ns` divided by the GPU time of the trace; null where that is 0.", unit="ratio"),
     Column("cpu_ns", pl.Int64, "Sum of durations of the ranges on the CPU; null where no range was closed.", unit="ns"),
     Column("role", pl.String, "What the annotated module does, such as `linear`; null for other ranges."),
-    Column("range", pl.String, "Name of the range; `(reason)` for GPU operations without a range."),
+    Column("range", pl.String, "Stable name of the range, the same for all its calls; `(reason)` for GPU operations without a range."),
     doc="one row per range name and domain, and one per reason why an operation has no range",
 )  # fmt: skip
 
@@ -49,13 +49,13 @@ def ranges_by_name(ops: pl.LazyFrame, ranges: pl.LazyFrame) -> pl.LazyFrame:
     launched = ops.group_by("range_id").agg(pl.len().alias("ops"), pl.col("duration_ns").sum().alias("self_ns"))
     named = (
         ranges.join(launched.drop_nulls("range_id"), on="range_id", how="left", maintain_order="left")
-        .with_columns(pl.col("ops", "self_ns").fill_null(0), pl.col("name").fill_null(UNNAMED))
+        .with_columns(pl.col("ops", "self_ns").fill_null(0), pl.col("group").fill_null(UNNAMED).alias("name"))
         .select("domain", "name", "role", "parent", "depth", "ops", "self_ns", pl.col("end_ns") - pl.col("start_ns"))
         .map_batches(_totals, schema=_TOTALS)
         .group_by("domain", pl.col("name").alias("range"))
         .agg(
             pl.len().alias("instances"),
-            pl.col("role").first(),
+            pl.col("role").drop_nulls().first(),
             pl.col("ops").sum(),
             pl.col("self_ns").sum(),
             pl.col("total_ns").sum(),

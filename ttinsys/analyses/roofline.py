@@ -14,6 +14,7 @@ from parsers.schema import Column, Table
 from ttinsys.attribution.labels import ITEM_BYTES
 from ttinsys.measures.ceilings import ceilings, peak_of_type
 from ttinsys.measures.dimensions import PIPELINE, role
+from ttinsys.measures.intervals import doubtful_gpus, gpu_of_rows, timeline
 from ttinsys.measures.options import Option, positive
 from ttinsys.measures.sums import exact_sum, known_sum, ratio
 from ttinsys.published.sheets import GPUS
@@ -27,7 +28,11 @@ ROOFLINE = Table(
            "whole, `(not annotated)` in a range without annotation, `(reason)` without a range."),
     Column("role", pl.String, "What the layer does, such as `linear`; `(not annotated)` in a range without annotation, "
            "`(reason)` without a range."),
-    Column("device", pl.Int64, "CUDA device ordinal; null for calls whose GPU work is not in the trace."),
+    Column("device", pl.Int64, "CUDA device ordinal; null for calls whose GPU work is not in the trace, and where the "
+           "processes of a GPU number it differently."),
+    Column("gpu", pl.Int64, "Number of the GPU, as in `info`; null for calls whose GPU work is not in the trace, and "
+           "where the export does not tell which GPU it is."),
+    Column("pid", pl.Int64, "ID of the process whose device it is, where `gpu` is null; else null."),
     Column("gpu_ns", pl.Int64, "Sum of GPU durations of the calls, without those of annotated ranges in them.",
            unit="ns"),
     Column("intensity", pl.Float64, "Arithmetic intensity: `flops` divided by `least_bytes`; null where no cost is "
@@ -55,7 +60,7 @@ ROOFLINE = Table(
            "of `mfu` and `bandwidth_share`.", unit="ratio"),
     Column("note", pl.String, "What is unknown about the GPU, and which option to give; null where nothing is."),
     Column("module", pl.String, "Path of the module in the pipeline; null unless rows are layers."),
-    doc="one row per device and layer, role or component, the longest first, and per reason why work has no layer",
+    doc="one row per GPU and layer, role or component, the longest first, and per reason why work has no layer",
 )  # fmt: skip
 
 ROOFLINE_KEYS = {
@@ -82,6 +87,7 @@ RooflineGrouping = Literal["layer", "role", "component", "model"]
         Option("float32", "Compare 32-bit floats with the peak of TF32, or of single precision."),
     ),
     needs=(GPU_ACTIVITY, ANNOTATED_COSTS),
+    remarks=doubtful_gpus,
 )
 def roofline(
     ops: pl.LazyFrame,
@@ -102,7 +108,7 @@ def roofline(
     Args:
         ops: `OPS`, one row per GPU operation.
         calls: `CALLS`, one row per call of an annotated module.
-        gpus: `GPUS`, one row per GPU of the machine.
+        gpus: `NUMBERED_GPUS`, one row per GPU of the machine.
         by: A key of `ROOFLINE_KEYS`.
         gpu: Key of the GPU in `ttinsys.published.sheets.GPUS`; None for the one that the trace names.
         peak: Peak in TFLOP/s for every data type; None for that of the data sheet.
@@ -113,20 +119,20 @@ def roofline(
         `ROOFLINE`. `gpu_ns` adds up to the GPU time of the trace.
     """
     launched = _launched(ops)
-    ceiling = ceilings(launched.select("device").drop_nulls(), gpus, gpu=gpu, peak=peak, bandwidth=bandwidth)
+    ceiling = ceilings(launched.select("gpu"), gpus, gpu=gpu, peak=peak, bandwidth=bandwidth)
     keys = ROOFLINE_KEYS[by]
     return (
         _placed(launched, calls, by)
-        .join(ceiling, on="device", how="left", maintain_order="left")
+        .join(ceiling, on="gpu", how="left", nulls_equal=True, maintain_order="left")
         .with_columns(*_least_seconds(float32))
-        .group_by("device", *keys)
-        .agg(*_sums())
+        .group_by("timeline", *keys)
+        .agg(*gpu_of_rows(), *_sums())
         .with_columns(*_rates())
         .with_columns(
             *(pl.lit(None, pl.String).alias(name) for name in ROOFLINE_KEYS["layer"] if name not in keys),
             pl.col("bytes").alias("least_bytes"),
         )
-        .sort(pl.col("gpu_ns").neg(), "device", *keys)
+        .sort(pl.col("gpu_ns").neg(), "gpu", "device", "pid", *keys)
     )
 
 
@@ -160,19 +166,19 @@ def _sums() -> list[pl.Expr]:
 
 
 def _launched(ops: pl.LazyFrame) -> pl.LazyFrame:
-    """GPU time by device of each call, or of each reason why work has no call."""
+    """GPU time of each call, or of each reason why work has no call, by GPU."""
     module = pl.col("module_id")
     return (
-        ops.group_by("device", "module_id", pl.when(module.is_null()).then(role()).alias("reason"))
-        .agg(pl.col("duration_ns").sum().alias("gpu_ns"))
-        .sort(pl.col("gpu_ns").neg(), "device", "module_id")
-        # A call that worked on several devices has one cost: it counts on the device with most of the time.
+        ops.group_by(timeline().alias("timeline"), "module_id", pl.when(module.is_null()).then(role()).alias("reason"))
+        .agg(pl.col("duration_ns").sum().alias("gpu_ns"), *gpu_of_rows())
+        .sort(pl.col("gpu_ns").neg(), "timeline", "module_id")
+        # A call that worked on several GPUs has one cost: it counts on the GPU with most of the time.
         .with_columns((module.is_not_null() & module.is_first_distinct()).alias("counts"))
     )
 
 
 def _placed(launched: pl.LazyFrame, calls: pl.LazyFrame, by: str) -> pl.LazyFrame:
-    """Calls by device with their costs, and the time without a call, whose reason takes the place of its layer."""
+    """Calls by GPU with their costs, and the time without a call, whose reason takes the place of its layer."""
     without_call = launched.filter(pl.col("module_id").is_null()).with_columns(
         pl.col("reason").alias(name) for name in ("component", "role")
     )

@@ -8,8 +8,9 @@ The first trace is the baseline of all others; with --pairs, each second trace i
 End to end has three rows: the time from the first start to the last end (span), the time in which at least one
 operation runs (busy), and the sum of durations (sum). Components and roles divide the sum. The gain is the part of the
 baseline's sum that was saved; gains of components, or of roles, add up to that of the sum. The limit is the speedup of
-the sum if a part took no time at all (Amdahl's law). Traces that do not show the same work are not comparable and get
-no speedup; the column unfair says why.
+the sum if a part took no time at all (Amdahl's law). Traces that do not show the same work, down to the number of
+operations of each operator and layer, are not comparable and get no speedup; the column unfair says why. like_speedup
+still compares what both ran alike, one by one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import polars as pl
 
 from parsers.schema import Column, Table
 from ttinsys.comparison.alignment import ALL, TOTAL, against_first, compared, paired, traces_of, two_by_two
-from ttinsys.comparison.fairness import remarks, unfair
+from ttinsys.comparison.fairness import unfair
+from ttinsys.comparison.remarks import remarks
 from ttinsys.measures.intervals import busy_by, span
 from ttinsys.measures.options import Option
 from ttinsys.measures.sums import ratio
@@ -37,6 +39,15 @@ SPEEDUP = Table(
            "comparison is unfair."),
     Column("before_ns", pl.Int64, "Time of the baseline; for components and roles, the sum of durations.", unit="ns"),
     Column("after_ns", pl.Int64, "Time of the trace; for components and roles, the sum of durations.", unit="ns"),
+    Column("like_speedup", pl.Float64, "Speedup of operations that both traces ran alike (the same kernel on the same "
+           "grid, a copy of the same size), one by one, however often each ran; null where there are none, and for "
+           "span and busy."),
+    Column("before_ops", pl.UInt32, "Number of GPU operations in the baseline; null for span and busy."),
+    Column("after_ops", pl.UInt32, "Number of GPU operations in the trace; null for span and busy."),
+    Column("before_mean_ns", pl.Float64, "Mean duration of an operation in the baseline; null where there is none.",
+           unit="ns"),
+    Column("after_mean_ns", pl.Float64, "Mean duration of an operation in the trace; null where there is none.",
+           unit="ns"),
     Column("gain", pl.Float64, "Time saved, divided by the time of the whole baseline.", unit="ratio"),
     Column("share", pl.Float64, "`before_ns` divided by the sum of the whole baseline; null for span and busy.",
            unit="ratio"),
@@ -47,6 +58,9 @@ SPEEDUP = Table(
     Column("model", pl.String, "Model that the trace ran; null where annotation does not name it."),
     Column("baseline", pl.String, "Name of the trace that it is compared with."),
     Column("unfair", pl.String, "Why the traces are not comparable, in the row `span`; null where they are."),
+    Column("caveat", pl.String, "What sets comparable traces apart beside the program, such as another GPU, in the row "
+           "`span`."),
+    Column("like_share", pl.Float64, "Share of `before_ns` in operations that the trace ran alike.", unit="ratio"),
     doc="one row per compared trace for each of span, busy and sum, then per component and per role, the longest in "
     "the baseline first",
 )  # fmt: skip
@@ -68,14 +82,23 @@ _ENDS = {"span": 0, "busy": 1, "sum": 2}
     remarks=remarks,
 )
 def speedup(
-    ops: pl.LazyFrame, ranges: pl.LazyFrame, runs: pl.LazyFrame, api_calls: pl.LazyFrame, *, pairs: bool = False
+    ops: pl.LazyFrame,
+    ranges: pl.LazyFrame,
+    calls: pl.LazyFrame,
+    runs: pl.LazyFrame,
+    gpus: pl.LazyFrame,
+    api_calls: pl.LazyFrame,
+    *,
+    pairs: bool = False,
 ) -> pl.LazyFrame:
     """Compare traces end to end, by component and by role (Table II of the study).
 
     Args:
         ops: `OPS` of at least two traces.
         ranges: `RANGES` of the traces.
+        calls: `CALLS` of the traces.
         runs: `RUNS` of the traces.
+        gpus: GPUs of the traces' machines.
         api_calls: CUDA API calls of the traces.
         pairs: Whether the baseline of each second trace is the one before it; else the first trace is that of all.
 
@@ -89,14 +112,15 @@ def speedup(
     names = traces_of(ops)
     baselines = two_by_two(names) if pairs else against_first(names)
     times = pl.concat([_clocks(ops, baselines, names), _sums(ops, baselines)], how="diagonal")
-    return _rated(times, unfair(ops, ranges, runs, api_calls, baselines), _models(runs))
+    reasons = unfair(ops, ranges, calls, runs, gpus, api_calls, baselines)
+    return _rated(times, reasons, _models(runs))
 
 
 def _sums(ops: pl.LazyFrame, baselines: Mapping[str, str]) -> pl.LazyFrame:
     """Sums of durations of each trace and its baseline: of the whole, of components and of roles."""
     sums = compared(ops, baselines, by=("component", "role")).rename({"by": "level", "key": "part"})
     is_total = pl.col("level") == TOTAL
-    return sums.select("trace", "baseline", "level", "part", "before_ns", "after_ns", "noise_ns").with_columns(
+    return sums.drop("role", "operator").with_columns(
         pl.when(is_total).then(pl.lit(END_TO_END)).otherwise("level").alias("level"),
         pl.when(is_total & (pl.col("part") == ALL)).then(pl.lit("sum")).otherwise("part").alias("part"),
     )
@@ -155,7 +179,9 @@ def _rated(times: pl.LazyFrame, reasons: pl.LazyFrame, models: pl.LazyFrame) -> 
             ratio(before - after, pl.when(is_clock).then(before).otherwise(whole)).alias("gain"),
             pl.when(~is_end).then(limit).alias("limit"),
         )
-        .with_columns(pl.when(is_end & (pl.col("part") == "span")).then("unfair").alias("unfair"))
+        .with_columns(
+            pl.when(is_end & (pl.col("part") == "span")).then(name).alias(name) for name in ("unfair", "caveat")
+        )
         .sort(
             "trace",
             pl.col("level").cast(pl.Enum(LEVELS)),

@@ -10,7 +10,6 @@ from fnmatch import fnmatchcase
 import polars as pl
 
 from parsers import Trace
-from parsers.tables import TABLES
 from ttinsys.attribution.attribute import attribute
 from ttinsys.attribution.identity import pid_of
 from ttinsys.attribution.nvtx import nestable_ranges
@@ -32,7 +31,7 @@ def available(trace: Trace, selection: Selection) -> str:
     """
     ops = pl.concat([trace.frames[name].select(_FILTERED) for name in OPERATIONS.values()]).collect()
     if ops.is_empty():
-        return f"no GPU activity: {TABLES['kernels'].remedy}"
+        return f"no GPU activity: {trace.remedy('kernels')}"
     subject = "no GPU operation"
     for noun, preposition, values in (
         ("device", "on", selection.devices),
@@ -69,7 +68,7 @@ def _range_there_is(part: Trace, glob: str, subject: str) -> str:
         return ""
     names = _by_count(nestable_ranges(part, ["name"]), "name")
     if not names:
-        return f"no range has a name: {TABLES['nvtx_events'].remedy}"
+        return f"no range has a name: {part.remedy('nvtx_events')}"
     if not any(fnmatchcase(name, glob) for name in names):
         near = _nearest(glob, names)
         hint = f"did you mean {_quoted(near)}?" if near else f"the most frequent names are {_quoted(names)}"

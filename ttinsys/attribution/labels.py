@@ -42,6 +42,12 @@ LABELS = (
     Column("kv_len", pl.Int64, "Number of keys of an attention core, per head and batch entry; null for other "
            "modules."),
     Column("heads", pl.Int64, "Number of heads of an attention core; null for other modules."),
+    Column("direction", pl.String, "`backward` for a call that computes gradients, `forward` for other calls of such a "
+           "trace; null in a trace without gradients."),
+    Column("forward_id", pl.Int64, "RangeId of the forward call whose gradient a backward call computes; null for "
+           "others."),
+    Column("labelled_by", pl.String, "Dialect that read the name of the range; `ttinsys` for annotated ranges, null "
+           "where no dialect claims the name."),
     Column("dtype", pl.String, "Data type of the call's first tensor, such as `float16`."),
     Column("flops", pl.Int64, "Floating-point operations of the call, without those of annotated ranges in it; a "
            "multiply-add is two.", unit="FLOP"),
@@ -71,6 +77,8 @@ HALF = ("float16", "bfloat16")
 """16-bit floating-point types."""
 
 LABEL_NAMES = tuple(column.name for column in LABELS)
+OF_SURROUNDINGS = ("step", "step_id", "phase", "direction", "forward_id")
+"""Labels that ranges inherit from those around them, whether they have a role or not."""
 _OF_MODULE = {
     "role": pl.String(),
     "component": pl.String(),
@@ -81,22 +89,25 @@ _OF_MODULE = {
 _OF_STEP = ("step", "step_id", "phase")
 _OF_CALL = ("q_len", "kv_len", "heads", "dtype", "flops", "bytes")
 _DOMAIN = ("process", "domain_id")
-_EMPTY = {column.name: pl.lit(None, column.dtype) for column in LABELS}
+_BY_NAME = {column.name: column for column in LABELS if column.name in {*_OF_MODULE, *_OF_STEP, *_OF_CALL}}
 
-LABEL_SOURCES = ("global_tid", "start_ns", "end_ns", "domain_id", "name", "payload_int64", "range_id")
+LABEL_SOURCES = ("captured_id", "global_tid", "start_ns", "end_ns", "domain_id", "name", "payload_int64", "range_id")
 """Columns of a range that its labels are derived from, beside its nesting."""
 
 
-def with_labels(trace: Trace, nested: pl.DataFrame) -> pl.DataFrame:
-    """Add the columns `LABELS`.
+def labels_of_marks(trace: Trace | None, nested: pl.DataFrame) -> pl.DataFrame:
+    """Labels that annotation wrote, as marks beside its ranges.
 
     Args:
-        trace: the trace of the ranges.
+        trace: the trace of the ranges; None where it has no mark.
         nested: ranges as `nest` returns them, with the columns `LABEL_SOURCES`.
+
+    Returns:
+        The columns of `LABELS` that annotation writes, in the order of the ranges.
     """
-    marks_of_trace = marks(trace)
+    marks_of_trace = marks(trace) if trace is not None else pl.DataFrame()
     if marks_of_trace.is_empty():
-        return nested.with_columns(value.alias(name) for name, value in _EMPTY.items())
+        return pl.DataFrame(schema={name: column.dtype for name, column in _BY_NAME.items()}).clear(nested.height)
     ranges = nested.select(*LABEL_SOURCES, "parent", process_of("global_tid").alias("process"))
     labelled = ranges.with_columns(_calls(marks_of_trace, nested).alias("call"))
     for table, key in ((_modules(marks_of_trace), "name"), (_values(marks_of_trace), "call")):
@@ -108,9 +119,13 @@ def with_labels(trace: Trace, nested: pl.DataFrame) -> pl.DataFrame:
     # Only the range of a step carries its number: the ranges in it inherit it.
     steps = [inherited(nested, labelled[name]).alias(name) for name in _OF_STEP]
     # Words are written as positions in these lists, as payloads hold integers.
-    return nested.hstack(labelled.with_columns(steps).select(LABEL_NAMES)).with_columns(
-        pl.col(name).replace_strict(dict(enumerate(words)), default=None, return_dtype=pl.String)
-        for name, words in (("phase", labels.PHASES), ("dtype", labels.DTYPES))
+    return (
+        labelled.with_columns(steps)
+        .select(*_BY_NAME)
+        .with_columns(
+            pl.col(name).replace_strict(dict(enumerate(words)), default=None, return_dtype=pl.String)
+            for name, words in (("phase", labels.PHASES), ("dtype", labels.DTYPES))
+        )
     )
 
 
@@ -217,4 +232,12 @@ def _calls(marks_of_trace: pl.DataFrame, nested: pl.DataFrame) -> pl.Series:
     call_marks = marks_of_trace.filter(pl.col("text") == labels.CALL_TEXT)
     range_index = innermost(nested, call_marks["global_tid"], call_marks["start_ns"])
     known = range_index.is_not_null()
-    return call.scatter(range_index.filter(known), call_marks["value"].filter(known))
+    call = call.scatter(range_index.filter(known), call_marks["value"].filter(known))
+    # A replay is a call as the captured one, whose marks were not repeated.
+    captured = nested.select("captured_id").join(
+        pl.DataFrame({"captured_id": nested["range_id"], "call": call}),
+        on="captured_id",
+        how="left",
+        maintain_order="left",
+    )["call"]
+    return captured.zip_with(nested["captured_id"].is_not_null(), call)

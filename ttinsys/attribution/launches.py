@@ -29,6 +29,22 @@ def api_calls(trace: Trace) -> pl.LazyFrame:
     )
 
 
+def with_processes(calls: pl.LazyFrame, operations: pl.DataFrame) -> pl.DataFrame:
+    """Give operations without a process that of all API calls, where they are of one process.
+
+    Args:
+        calls: what `api_calls` returns; read only where an operation has no process.
+        operations: any columns; without `global_pid`, nothing changes.
+    """
+    if "global_pid" not in operations.columns or not operations["global_pid"].has_nulls():
+        return operations
+    known = operations["global_pid"].unique().drop_nulls()
+    processes = calls.select(process_of("global_tid").unique().alias("process")).drop_nulls().collect()["process"]
+    if processes.len() != 1 or not known.is_in([processes.item()]).all():
+        return operations
+    return operations.with_columns(pl.col("global_pid").fill_null(processes.item()))
+
+
 def with_calls(operations: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
     """Left join of operations with their API calls by `IDENTITY`.
 

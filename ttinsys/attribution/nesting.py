@@ -35,7 +35,7 @@ def nest(ranges: pl.DataFrame) -> pl.DataFrame:
         .with_row_index("index")
     )
     parent = _previous_longer(ranges["global_tid"], ranges["_end"])
-    return ranges.with_columns(parent.replace(ranges.height, None).alias("parent"), _depth(parent).alias("depth")).drop(
+    return ranges.with_columns(parent.replace(ranges.height, None).alias("parent"), depths(parent).alias("depth")).drop(
         "_end"
     )
 
@@ -146,8 +146,12 @@ def _previous_longer(thread: pl.Series, end: pl.Series) -> pl.Series:
     return pointer.slice(0, count)
 
 
-def _depth(parent: pl.Series) -> pl.Series:
-    """Number of ancestors of each range. In `parent` the number of ranges stands for "none"."""
+def depths(parent: pl.Series) -> pl.Series:
+    """Number of ancestors of each range.
+
+    Args:
+        parent: position of the parent of each range; the number of ranges stands for "none".
+    """
     count = parent.len()
     hop = extended(parent, count)
     depth = (hop != count).cast(pl.UInt32)
@@ -224,6 +228,29 @@ def sink(nested: pl.DataFrame, flags: pl.Series) -> pl.Series:
         flags = flags | flags.gather(hop)
         hop = hop.gather(hop)
     return flags.slice(0, none)
+
+
+def inside(nested: pl.DataFrame, flags: pl.Series) -> pl.Series:
+    """Whether each range lies inside a flagged range, its own flag not counted.
+
+    Args:
+        nested: `parent`, as `nest` returns it.
+        flags: one Boolean per range, in the same order; null counts as false.
+
+    Returns:
+        Booleans, in the same order.
+    """
+    return of_parent(nested, sink(nested, flags.fill_null(value=False))).fill_null(value=False)
+
+
+def of_parent(nested: pl.DataFrame, values: pl.Series) -> pl.Series:
+    """The value of the range around each range; null at the top.
+
+    Args:
+        nested: `parent`, as `nest` returns it.
+        values: one value per range, in the same order.
+    """
+    return extended(values, None).gather(nested["parent"].fill_null(nested.height))
 
 
 def inherited(nested: pl.DataFrame, values: pl.Series) -> pl.Series:

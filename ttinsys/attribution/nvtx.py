@@ -8,26 +8,31 @@ range encloses which.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
+from threading import Lock
 
 import polars as pl
 
 from parsers import Trace
 from parsers.scan import lazy
 from parsers.schema import Column, Table
-from parsers.tables import CATEGORY_EVENT, DOMAIN_CREATE_EVENT, PUSH_POP_TYPES, RANGE_TYPES
+from parsers.tables import CATEGORY_EVENT, DOMAIN_CREATE_EVENT, MARK_EVENT, PUSH_POP_TYPES, RANGE_TYPES
 from ttinsys.attribution.identity import pid_of, process_of, tid_of
-from ttinsys.attribution.labels import LABEL_NAMES, LABEL_SOURCES, LABELS, with_labels
-from ttinsys.attribution.nesting import extended, nest, trail
-
-UNNAMED = "(unnamed)"
-"""Name in a path of a range without text."""
+from ttinsys.attribution.dialects import read_names
+from ttinsys.attribution.labels import LABEL_NAMES, LABEL_SOURCES, LABELS
+from ttinsys.attribution.meaning import with_labels, with_readings
+from ttinsys.attribution.nesting import extended, nest
+from ttinsys.attribution.paths import with_paths
+from ttinsys.attribution.replays import with_replays
+from ttinsys.attribution.texts import TEXTS, distinct_names, with_texts
 
 RANGES = Table(
     "ranges",
     Column("index", pl.UInt32, "Position of the range: by thread, then by the order in which ranges open."),
-    Column("range_id", pl.Int64, "nsys's RangeId: the row number of the event in the export, from 1."),
-    Column("kind", pl.String, "`push_pop` for a range of a thread's stack, `start_end` for a process range."),
+    Column("range_id", pl.Int64, "nsys's RangeId: the row number of the event in the export, from 1; negative for "
+           "replays, which are no events."),
+    Column("kind", pl.String, "`push_pop` for a range of a thread's stack, `start_end` for a process range, "
+           "`graph_replay` for a captured range, once more for each launch of its CUDA graph."),
     Column("global_tid", pl.Int64, "nsys's global ID of the thread that opened the range, which contains its process."),
     Column("pid", pl.Int64, "ID of the process that opened the range."),
     Column("tid", pl.Int64, "ID of the thread that opened the range."),
@@ -35,17 +40,23 @@ RANGES = Table(
     Column("domain_id", pl.Int64, "ID of the NVTX domain within the process; 0 is the default domain."),
     Column("category", pl.String, "Name of the NVTX category; null where the range has none."),
     Column("name", pl.String, "Text of the range; null where it has none."),
+    Column("group", pl.String, "Stable name of the range: its text without what differs from call to call, as a "
+           "dialect reads it; the text where none does."),
     Column("start_ns", pl.Int64, "Time on the CPU when the range opened.", unit="ns"),
-    Column("end_ns", pl.Int64, "Time on the CPU when the range closed; null where it never did.", unit="ns"),
+    Column("end_ns", pl.Int64, "Time on the CPU when the range closed; null where it never did. A replay takes no time "
+           "on the CPU: it opens and closes when its launch begins.", unit="ns"),
+    Column("captured_id", pl.Int64, "RangeId of the captured range that a replay repeats; null for other ranges."),
     Column("parent", pl.UInt32, "`index` of the enclosing range on the same thread; null at the top."),
     Column("depth", pl.UInt32, "Number of enclosing ranges."),
-    Column("path", pl.String, "Names from the outermost range to this one, joined by `/`. A range that is named after "
+    Column("path", pl.String, "Groups from the outermost range to this one, joined by `/`. A range that is named after "
            "its parent adds only the rest of its name: `unet.mid` in `unet` adds `mid`."),
+    Column("payload_json", pl.String, "Structured payload of the range, as JSON; null where it has none."),
     Column("payload_int64", pl.Int64, "Payload of the range, where it is a signed integer; else null."),
     Column("payload_uint64", pl.UInt64, "Payload of the range, where it is an unsigned integer; else null."),
     Column("payload_double", pl.Float64, "Payload of the range, where it is a floating-point number; else null."),
     *LABELS,
-    doc="one row per NVTX range that opens and closes on one thread, or never closes",
+    doc="one row per NVTX range that opens and closes on one thread, or never closes, and per captured range and "
+    "launch of its CUDA graph",
     sources=("NVTX_EVENTS",),
 )  # fmt: skip
 
@@ -63,19 +74,107 @@ def ranges(trace: Trace) -> pl.LazyFrame:
     Returns:
         `RANGES`, sorted by `index`.
     """
-    return lazy(RANGES.schema, lambda columns: iter([_nested(trace, {*columns})]))
+    return RangeReader(trace).scan()
+
+
+class RangeReader:
+    """Reads the ranges of a trace, for one query or for several.
+
+    Args:
+        trace: an opened trace.
+        keep: whether to keep what was read for the queries that follow. Names are then read into labels for whoever
+            asks first, because the next one likely wants them.
+    """
+
+    def __init__(self, trace: Trace, *, keep: bool = False) -> None:
+        self._trace = trace
+        self._keep = keep
+        self._kept = pl.DataFrame()
+        self._lock = Lock()
+
+    def scan(self) -> pl.LazyFrame:
+        """`RANGES`, lazily."""
+        return lazy(RANGES.schema, lambda columns: iter([self.read(columns)]))
+
+    def read(self, columns: Iterable[str]) -> pl.DataFrame:
+        """Columns of `RANGES`."""
+        wanted = list(dict.fromkeys(columns))
+        if not self._keep:
+            return _texts(_nested(self._trace, {*wanted}), wanted)
+        with self._lock:
+            if not {*wanted} <= {*self._kept.columns}:
+                more = {*wanted, *self._kept.columns} & {*RANGES.schema}
+                more |= {*_NESTING} if more.isdisjoint({"group", "path", *LABEL_NAMES}) else {*_NESTING, *_FROM_NAMES}
+                self._kept = _categories(
+                    _nested(self._trace, more).select(name for name in RANGES.schema if name in more)
+                )
+            return _texts(self._kept, wanted)
 
 
 def _nested(trace: Trace, wanted: set[str]) -> pl.DataFrame:
-    """Ranges with at least the `wanted` columns of `RANGES`."""
+    """Ranges with at least the `wanted` columns of `RANGES`; texts that repeat may be categorical."""
     labelled = not wanted.isdisjoint(LABEL_NAMES)
-    needed = {*wanted, "global_tid", "start_ns", "end_ns", "row_id"}
-    needed |= {"name"} if "path" in wanted else set()
-    needed |= {*LABEL_SOURCES} if labelled else set()
-    nested = nest(nestable_ranges(trace, [name for name in _UNNESTED if name in needed]).collect())
-    if "path" in wanted:
-        nested = with_paths(nested)
-    return with_labels(trace, nested) if labelled else nested
+    named = labelled or trace.has("graph_nodes") or not wanted.isdisjoint({"name", "group", "path", "payload_json"})
+    needed = {
+        *wanted,
+        "global_tid",
+        "start_ns",
+        "end_ns",
+        "row_id",
+        "range_id",
+        "domain_id",
+        *(LABEL_SOURCES if labelled else ()),
+    }
+    needed |= {"domain", *TEXTS} if named else set()
+    events = _events(trace, needed).collect()
+    texts = trace.strings.select("id", "value").collect() if needed & {"domain", "category"} else None
+    namings = events.filter(pl.col("event_type").is_in(_NAMING))
+    namings = with_texts(namings, texts) if texts is not None else namings
+    opened = events.filter(pl.col("event_type").is_in(RANGE_TYPES) & ~_ENDS_ELSEWHERE)
+    has_marks = (events["event_type"] == MARK_EVENT).any()
+    # Millions of rows: what is done with is dropped, for a quarter less memory at the peak.
+    del events
+    columns = [name for name in (*_UNNESTED, *TEXTS) if name in needed - {"name", "payload_json"}]
+    found = _resolved(opened, namings, columns)
+    del opened
+    if texts is None or not named:
+        return with_replays(trace, nest(found))
+    key, names = distinct_names(found, texts)
+    del texts
+    nested = nest(found.drop("domain", *TEXTS).with_columns(key))
+    del found
+    if labelled:
+        nested, around = with_readings(nested, names)
+        nested = with_labels(trace if has_marks else None, with_replays(trace, nested), names, around)
+    else:
+        nested = with_replays(trace, nested.hstack(read_names(names, ("group",))[nested["name_key"]]))
+    # A range that was added around spelt-out attention has no text.
+    nested = nested.with_columns(
+        extended(names[name], None).gather(nested["name_key"].fill_null(names.height)).alias(name)
+        for name in ("name", "payload_json", "domain")
+        if name in wanted
+    )
+    return with_paths(nested) if "path" in wanted else nested
+
+
+_NESTING = ("index", "range_id", "captured_id", "global_tid", "start_ns", "end_ns", "parent", "depth")
+_FROM_NAMES = ("domain", "group", "path", *LABEL_NAMES)
+
+
+def _texts(ranges: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
+    """The `wanted` columns, categories as text."""
+    return ranges.select(pl.col(name).cast(RANGES.schema[name]) for name in wanted)
+
+
+def _categories(ranges: pl.DataFrame) -> pl.DataFrame:
+    """The ranges in little room: texts that repeat as categories, columns without a value as one value."""
+    repeated = (*LABEL_NAMES, "group", "path", "domain", "category", "kind")
+    return ranges.with_columns(
+        pl.lit(None, dtype).alias(name)
+        if ranges[name].null_count() == ranges.height
+        else pl.col(name).cast(pl.Categorical if dtype == pl.String and name in repeated else dtype)
+        for name, dtype in ranges.schema.items()
+    )
 
 
 def nestable_ranges(trace: Trace, columns: Sequence[str] = ()) -> pl.LazyFrame:
@@ -104,35 +203,35 @@ def crossing(trace: Trace) -> pl.LazyFrame:
 _ENDS_ELSEWHERE = (pl.col("end_global_tid") != pl.col("global_tid")).fill_null(value=False)
 
 
+_NAMING = (CATEGORY_EVENT, DOMAIN_CREATE_EVENT)
+
+
 def _named(trace: Trace, columns: Sequence[str] = ()) -> pl.LazyFrame:
     """All ranges, with text, domain and category looked up."""
     schema = {name: dtype for name, dtype in _UNNESTED.items() if name in (*(columns or _UNNESTED), "global_tid")}
     schema["end_global_tid"] = pl.Int64()
-    strings = trace.strings.select(pl.col("id").alias("text_id"), pl.col("value").alias("_registered"))
-    # Columns of the export are read only where a wanted column depends on them.
-    raw = [*_ALWAYS, *(name for name in schema if name.startswith("payload_"))]
-    raw += ["row_id"] if schema.keys() & {"row_id", "range_id"} else []
-    raw += ["category_id"] if "category" in schema else []
-    return (
-        trace.nvtx_events.filter(pl.col("event_type").is_in([*RANGE_TYPES, CATEGORY_EVENT, DOMAIN_CREATE_EVENT]))
-        .join(strings, on="text_id", how="left", maintain_order="left")
-        .select(
-            *raw,
-            process_of("global_tid").alias("process"),
-            pl.coalesce("_registered", "text").alias("name"),
-        )
-        .map_batches(lambda events: _resolved(events, [*schema]), schema=schema)
-    )
+
+    def resolved(events: pl.DataFrame) -> pl.DataFrame:
+        namings = events.filter(pl.col("event_type").is_in(_NAMING))
+        opened = events.filter(pl.col("event_type").is_in(RANGE_TYPES))
+        return _resolved(opened, namings, [*schema])
+
+    return with_texts(_events(trace, {*schema, *TEXTS}), trace.strings).map_batches(resolved, schema=schema)
 
 
-_ALWAYS = ("event_type", "start_ns", "end_ns", "global_tid", "end_global_tid", "domain_id")
+def _events(trace: Trace, columns: Container[str]) -> pl.LazyFrame:
+    """NVTX events of ranges, of marks and of names; columns of the export are read only where one wanted needs them."""
+    raw = ["event_type", "start_ns", "end_ns", "global_tid", "end_global_tid", "domain_id"]
+    raw += [name for name in ("payload_int64", "payload_uint64", "payload_double", *TEXTS) if name in columns]
+    raw += ["row_id"] if "row_id" in columns or "range_id" in columns else []
+    raw += ["category_id"] if "category" in columns else []
+    kinds = pl.col("event_type").is_in([*RANGE_TYPES, *_NAMING, MARK_EVENT])
+    return trace.nvtx_events.filter(kinds).select(*raw, process_of("global_tid").alias("process"))
 
 
-def _resolved(events: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """The `columns` of the ranges among NVTX events; events that name domains and categories are looked up in."""
-    namings = events.filter(pl.col("event_type").is_in([CATEGORY_EVENT, DOMAIN_CREATE_EVENT])).sort("start_ns")
-    # Without naming events, all events are ranges: no need to copy them.
-    opened = events if namings.is_empty() else events.filter(pl.col("event_type").is_in(RANGE_TYPES))
+def _resolved(opened: pl.DataFrame, namings: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """The `columns` of ranges; `namings` are the events that name domains and categories."""
+    namings = namings.sort("start_ns")
     is_domain = namings["event_type"] == DOMAIN_CREATE_EVENT
     opened = _with_domains(opened, namings.filter(is_domain)) if "domain" in columns else opened
     opened = _with_categories(opened, namings.filter(~is_domain)) if "category" in columns else opened
@@ -174,20 +273,5 @@ def _with_categories(opened: pl.DataFrame, categories: pl.DataFrame) -> pl.DataF
     return opened.join(last, on=identity, how="left", maintain_order="left")
 
 
-def with_paths(nested: pl.DataFrame) -> pl.DataFrame:
-    """Add `path`. A range that is named after its parent, as `unet.mid` in `unet`, adds only the rest of its name.
-
-    Args:
-        nested: ranges as `nest` returns them, with `name`.
-    """
-    names = nested["name"].fill_null(UNNAMED)
-    above = extended(names, None).gather(nested["parent"].fill_null(nested.height))
-    pair = pl.DataFrame([names.alias("name"), pl.Series("above", above + ".")])
-    rest = pl.col("name").str.strip_prefix(pl.col("above"))
-    # A range whose name is its parent's and a dot keeps its name: an empty part would read as nothing.
-    parts = pair.select(pl.when((rest != "").fill_null(value=False)).then(rest).otherwise("name"))["name"]
-    return nested.with_columns(trail(nested, parts, separator="/").alias("path"))
-
-
-_COMPUTED = ("index", "parent", "depth", "path", *LABEL_NAMES)
+_COMPUTED = ("index", "parent", "depth", "captured_id", "group", "path", *LABEL_NAMES)
 _UNNESTED = {**{name: dtype for name, dtype in RANGES.schema.items() if name not in _COMPUTED}, "row_id": pl.Int64()}

@@ -19,6 +19,7 @@ from parsers.scan import lazy
 from parsers.schema import Table
 from parsers.tables import RANGE_TYPES, TABLES
 from ttinsys.attribution.attribute import attribute
+from ttinsys.attribution.devices import settled_devices
 from ttinsys.attribution.identity import pid_of
 from ttinsys.attribution.launches import IDENTITY, api_calls, with_calls
 from ttinsys.attribution.nesting import innermost, lift, sink
@@ -112,7 +113,9 @@ def apply_selection(trace: Trace, selection: Selection) -> Trace:
         for name, table in on_gpu.items()
         if (conditions := _conditions(selection, table))
     }
-    trace = trace.having(**filtered)
+    if filtered or selection.range is not None:
+        # A part may lack the processes from which a GPU is known to be in doubt.
+        trace = trace.having(**filtered, cuda_devices=settled_devices(trace))
     return trace if selection.range is None else _inside(trace, selection.range, [*on_gpu])
 
 
@@ -154,14 +157,14 @@ def _inside(trace: Trace, glob: str, on_gpu: Sequence[str]) -> Trace:
     """Keep the ranges that match, what is inside them and around them, and the activity launched inside them."""
     marked = ranges(trace).map_batches(
         lambda nested: _mark(nested, glob),
-        schema={"range_id": pl.Int64(), "inside": pl.Boolean(), "around": pl.Boolean()},
+        schema={"range_id": pl.Int64(), "event_id": pl.Int64(), "inside": pl.Boolean(), "around": pl.Boolean()},
     )
     inside = marked.filter("inside").select("range_id")
     ops = attribute(trace).select("kind", "range_id").cache()
     launched_in = {table: ops.filter(pl.col("kind") == kind) for kind, table in OPERATIONS.items()}
     launched_in |= {name: _launched_in(trace, name) for name in on_gpu if name not in launched_in}
     kept = {name: _rows(trace.frames[name], launched_in[name], inside) for name in on_gpu}
-    around = marked.filter(pl.col("inside") | pl.col("around")).select(pl.col("range_id").alias("row_id"))
+    around = marked.filter(pl.col("inside") | pl.col("around")).select(pl.col("event_id").unique().alias("row_id"))
     return _with_ranges(trace, around).having(**kept)
 
 
@@ -208,4 +211,6 @@ def _mark(nested: pl.DataFrame, glob: str) -> pl.DataFrame:
     matching = [name for name in names if fnmatchcase(name, glob)]
     inside = sink(nested, nested["name"].is_in(matching).fill_null(value=False))
     around = lift(nested, inside.cast(pl.UInt32)) > 0
-    return nested.select("range_id", inside.alias("inside"), around.alias("around"))
+    # A replay is no event: what it repeats is kept.
+    event = pl.coalesce("captured_id", "range_id").alias("event_id")
+    return nested.select("range_id", event, inside.alias("inside"), around.alias("around"))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ttinsys.attribution.window import Window, parse_window
-from ttinsys.commands.dialect_option import dialect_option
+from ttinsys.commands.input_options import input_options
 from ttinsys.render import FORMATS, PICTURES, SUFFIXES, Destination, OutputError, printable
 
 if TYPE_CHECKING:
@@ -44,10 +44,7 @@ def trace_arguments(command: Command) -> Command:
     return _decorated(
         command,
         click.argument("traces", metavar="TRACE...", nargs=-1, required=True, type=click.Path(path_type=Path)),
-        click.option(
-            "--nsys", metavar="PATH", help="Export .nsys-rep reports with this nsys instead of the one on PATH."
-        ),
-        dialect_option,
+        input_options,
     )
 
 
@@ -91,7 +88,11 @@ def selection_options(command: Command) -> Command:
             help="Keep GPU work that starts in [START, END), such as 1.5s/2s or /300ms.",
         ),
         click.option(
-            "--device", multiple=True, type=int, metavar="N", help="Keep GPU work of this CUDA device; repeatable."
+            "--device",
+            multiple=True,
+            type=int,
+            metavar="N",
+            help="Keep GPU work of this CUDA device, as its process numbers it; repeatable.",
         ),
         click.option(
             "--stream", multiple=True, type=int, metavar="N", help="Keep GPU work of this CUDA stream; repeatable."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 QUESTIONS: dict[str, tuple[str, ...]] = {
-    "What is in a trace": ("info", "attribute", "stats", "export"),
+    "What is in a trace": ("info", "check", "attribute", "stats", "export"),
     "Where does the time go": ("breakdown", "layers", "ranges", "kernels", "gaps"),
     "How do attention and sequence lengths behave": ("attention", "lengths", "phases"),
     "How close to the limits of the hardware": ("roofline", "cache"),

@@ -1,1 +1,1 @@
-"""Two traces compared: alignment, fairness, noise, the gate."""
+"""Two traces compared: alignment, equal work, fairness, noise, the gate."""

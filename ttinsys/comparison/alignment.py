@@ -15,6 +15,7 @@ import polars as pl
 from parsers import TraceError
 from ttinsys.comparison.noise import noise
 from ttinsys.measures.dimensions import REASON, component, role
+from ttinsys.measures.sums import ascending_sum, exact_sum, ratio
 
 TOTAL, ALL = "total", "(all)"
 """Values of `by` and `key` in the row of the whole trace."""
@@ -84,29 +85,26 @@ def compared(
             program stays within it.
 
     Returns:
-        `trace`, `baseline`, `by`, `key`, `role`, `operator`, `before_ns`, `after_ns`, `before_ops`, `after_ops` and
-        `noise_ns` (see `noise`). Every trace has a row for the whole (`by` is `TOTAL`), and the rows of each `by` add
-        up to it, for `per="step"` up to the rounding of means to the nanosecond.
+        `trace`, `baseline`, `by`, `key`, `role`, `operator`, `before_ns`, `after_ns`, `before_ops`, `after_ops`,
+        `before_mean_ns`, `after_mean_ns` (of an operation), `like_speedup`, `like_share` (see `_like`) and `noise_ns`
+        (see `noise`). Every trace has a row for the whole (`by` is `TOTAL`), and the rows of each `by` add up to it,
+        for `per="step"` up to the rounding of means to the nanosecond.
     """
     traces = traces_of(ops)
     inside = ops.filter(pl.col("step_id").is_not_null())
     timed = inside if per == "step" else ops
-    sums = [_by_step(timed, name, key) for name, key in ((TOTAL, pl.lit(ALL)), *((name, KEYS[name]) for name in by))]
-    # A trace without operations still has a row for the whole, of 0 ns.
-    wholes = pl.LazyFrame({"trace": traces}, schema={"trace": pl.Enum(traces)}).select(
-        "trace", pl.lit(TOTAL).alias("by"), pl.lit(ALL).alias("key")
-    )
+    levels = {TOTAL: pl.lit(ALL)} | {name: KEYS[name] for name in by}
+    sums = [_by_step(timed, name, key) for name, key in levels.items()]
     keys = ["trace", "by", "key"]
-    times = _statistics(pl.concat(sums), _steps(inside), per)
-    times = pl.concat([times, wholes.join(times, on=keys, how="anti")], how="diagonal").with_columns(
-        pl.col("ns", "ops").fill_null(0)
-    )
+    times = _with_wholes(_statistics(pl.concat(sums), _steps(inside), per), traces)
     pair_names = paired(pairs, traces)
+    like = pl.concat([_like(timed, pair_names, name, key) for name, key in levels.items()])
     before = pair_names.join(times.rename({"trace": "baseline"}), on="baseline")
     # A full join: a key may be in one of the two traces only.
-    return before.join(
+    both = before.join(
         pair_names.join(times, on="trace"), on=[*keys, "baseline"], how="full", coalesce=True, suffix="_after"
-    ).select(
+    )
+    return both.join(like, on=keys, how="left").select(
         "trace",
         "baseline",
         "by",
@@ -116,7 +114,56 @@ def compared(
         pl.col("ns_after").fill_null(0).alias("after_ns"),
         pl.col("ops").fill_null(0).alias("before_ops"),
         pl.col("ops_after").fill_null(0).alias("after_ops"),
+        pl.col("mean_ns").alias("before_mean_ns"),
+        pl.col("mean_ns_after").alias("after_mean_ns"),
+        "like_speedup",
+        "like_share",
         noise(confidence).alias("noise_ns"),
+    )
+
+
+def _with_wholes(times: pl.LazyFrame, traces: Sequence[str]) -> pl.LazyFrame:
+    """Add a row for the whole, of 0 ns, to traces without operations."""
+    wholes = pl.LazyFrame({"trace": traces}, schema={"trace": pl.Enum(traces)}).select(
+        "trace", pl.lit(TOTAL).alias("by"), pl.lit(ALL).alias("key")
+    )
+    missing = wholes.join(times, on=["trace", "by", "key"], how="anti")
+    return pl.concat([times, missing], how="diagonal").with_columns(pl.col("ns", "ops").fill_null(0))
+
+
+_LIKE = ("kernel", "grid_x", "grid_y", "grid_z", "block_x", "block_y", "block_z", "size_bytes")
+"""Operations that agree in these are alike: the same kernel on the same grid, or a copy of the same size."""
+
+
+def _like(ops: pl.LazyFrame, pair_names: pl.LazyFrame, name: str, key: pl.Expr) -> pl.LazyFrame:
+    """Time of like operations before and after, each kind counted as often as in the trace that has fewer.
+
+    Returns:
+        `trace`, `by`, `key`, `like_speedup` and `like_share`: the speedup of operations that both traces have, and the
+        share of the key's time in the baseline that such kinds of operations take.
+    """
+    kinds = ["key", *_LIKE]
+    sums = (
+        ops.select("trace", "duration_ns", key.alias("key"), *_LIKE)
+        .group_by("trace", *kinds)
+        .agg(pl.len().alias("ops"), pl.col("duration_ns").sum().alias("ns"))
+    )
+    both = pair_names.join(sums.rename({"trace": "baseline"}), on="baseline").join(
+        sums, on=["trace", *kinds], how="left", nulls_equal=True, suffix="_after"
+    )
+    fewer = pl.min_horizontal("ops", "ops_after").cast(pl.Float64)
+    # In seconds, as exact_sum takes them. A kind that the trace lacks adds nothing: its number there is null.
+    before_s, after_s = (
+        exact_sum(pl.when(pl.col("ops_after") > 0).then(fewer * (pl.col(ns) / pl.col(ops)) / 1e9))
+        for ns, ops in (("ns", "ops"), ("ns_after", "ops_after"))
+    )
+    return (
+        both.group_by("trace", "key")
+        .agg(
+            pl.when((before_s > 0) & (after_s > 0)).then(before_s / after_s).alias("like_speedup"),
+            ratio(pl.col("ns").filter(pl.col("ops_after") > 0).sum(), pl.col("ns").sum()).alias("like_share"),
+        )
+        .select("trace", pl.lit(name).alias("by"), "key", "like_speedup", "like_share")
     )
 
 
@@ -162,18 +209,24 @@ def _statistics(sums: pl.LazyFrame, steps: pl.LazyFrame, per: str) -> pl.LazyFra
     keys = ["trace", "by", "key"]
     by_step = sums.join(steps, on=["trace", "step_id"], how="left")
     alike = pl.col("alike").first().cast(pl.Float64)
-    mean = pl.col("ns").sum() / alike
-    # A step without a row for the key spent 0 ns on it, which adds (0 - mean)**2.
-    squares = ((pl.col("ns") - mean) ** 2).sum() + (alike - pl.len()) * mean**2
+    # n * s**2 is (n * sum(x**2) - sum(x)**2) / (n - 1), where sums of integers do not depend on the order of steps. A
+    # step without a row for the key spent 0 ns on it, which adds nothing to either sum.
+    ns = pl.col("ns").cast(pl.Int128)
+    squares = pl.col("alike").first().cast(pl.Int128) * (ns * ns).sum() - ns.sum() * ns.sum()
     repeated = (
         by_step.filter(pl.col("alike") > 1)
         .group_by(*keys, "kind")
-        .agg((squares / (alike - 1) * alike).alias("variance"), (alike - 1).alias("freedom"))
+        .agg((squares.cast(pl.Float64) / (alike - 1)).alias("variance"), (alike - 1).alias("freedom"))
         .group_by(keys)
-        .agg(pl.col("variance").sum(), (pl.col("variance") ** 2 / pl.col("freedom")).sum().alias("weight"))
+        .agg(
+            ascending_sum(pl.col("variance")),
+            ascending_sum(pl.col("variance") ** 2 / pl.col("freedom")).alias("weight"),
+        )
     )
-    timed = by_step.group_by(keys).agg(
-        pl.col("ns", "ops").sum(), pl.col("role", "operator").min(), pl.col("steps").max()
+    timed = (
+        by_step.group_by(keys)
+        .agg(pl.col("ns", "ops").sum(), pl.col("role", "operator").min(), pl.col("steps").max())
+        .with_columns((pl.col("ns") / pl.col("ops")).alias("mean_ns"))
     )
     times = timed.join(repeated, on=keys, how="left")
     if per == "trace":

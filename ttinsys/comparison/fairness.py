@@ -2,8 +2,8 @@
 
 Optimised runs launch other kernels, and compiled ones have other modules inside their blocks. Three things stay: how
 often each part of the pipeline is called, how many steps there are, and what was requested. Parts are the annotated
-components, or the outermost ranges where neither trace is annotated. Two traces without any range cannot be checked,
-and are taken as comparable.
+components, or the outermost ranges where neither trace is annotated. Where these agree, `ttinsys.comparison.work`
+compares the numbers of operations by operator and by layer.
 
 The verdict is symmetric: where A may not be compared with B, B may not be compared with A.
 """
@@ -14,8 +14,10 @@ from collections.abc import Iterator, Mapping
 
 import polars as pl
 
-from ttinsys.attribution.identity import pid_of
 from ttinsys.comparison.alignment import traces_of
+from ttinsys.comparison.facts import FACT_SCHEMA, Facts, fact_rows, known_number, parts_with
+from ttinsys.comparison.work import facts_of_work, reasons_by_work, uniform_change
+from ttinsys.tables.lost_launches import lost_launches
 
 ASKED = ("model", "size", "height", "width", "frames", "tokens", "prompt_tokens", "batch")
 """Columns of `RUNS` that must agree: they say what work is done, not how."""
@@ -29,35 +31,35 @@ _LOST = 0.01
 """A trace is truncated where at least this share of its launches has no kernel, unless that is so in both traces:
 then a filter selected a part of each."""
 
-_FACTS = {"trace": pl.String(), "fact": pl.String(), "part": pl.String(), "value": pl.Int64(), "text": pl.String()}
-_UNFAIR = {"trace": pl.String(), "unfair": pl.String()}
-
-Facts = Mapping[tuple[str, str], int | str]
-"""What is known of one trace: a number or text, by the name of the fact and the part (empty: the whole trace)."""
+_UNFAIR = {"trace": pl.String(), "unfair": pl.String(), "caveat": pl.String()}
 
 
 def unfair(
     ops: pl.LazyFrame,
     ranges: pl.LazyFrame,
+    calls: pl.LazyFrame,
     runs: pl.LazyFrame,
+    gpus: pl.LazyFrame,
     api_calls: pl.LazyFrame,
     pairs: Mapping[str, str],
     *,
     per: str = "trace",
 ) -> pl.LazyFrame:
-    """Reasons why the time of a trace is not comparable with its baseline's.
+    """Reasons why the time of a trace is not comparable with its baseline's, and what a reader must know if it is.
 
     Args:
         ops: `OPS` of several traces.
         ranges: their `RANGES`.
+        calls: their `CALLS`.
         runs: their `RUNS`.
+        gpus: their GPUs.
         api_calls: their API calls.
         pairs: the baseline of each compared trace.
         per: `step` where times are of the mean step: then the numbers of steps may differ.
 
     Returns:
-        `trace` (of the dtype of `ops`) and `unfair`, one row per compared trace: the reasons, joined by `; `; null
-        where there is none.
+        `trace` (of the dtype of `ops`), `unfair` and `caveat`, one row per compared trace: the reasons and the caveats,
+        joined by `; `; null where there is none.
     """
 
     def judged(rows: pl.DataFrame) -> pl.DataFrame:
@@ -65,27 +67,33 @@ def unfair(
         for trace, fact, part, value, text in rows.iter_rows():
             if trace in facts:
                 facts[trace][fact, part or ""] = text if text is not None else value
-        reasons = {trace: "; ".join(_reasons(facts[base], facts[trace], per)) for trace, base in pairs.items()}
-        return pl.DataFrame([(trace, text or None) for trace, text in reasons.items()], schema=_UNFAIR, orient="row")
+        return pl.DataFrame(
+            [
+                (trace, *("; ".join(texts) or None for texts in _judged(facts[base], facts[trace], per)))
+                for trace, base in pairs.items()
+            ],
+            schema=_UNFAIR,
+            orient="row",
+        )
 
-    columns = [pl.col(name).cast(dtype) for name, dtype in _FACTS.items()]
-    sources = (_facts_of_ops(ops), _facts_of_ranges(ranges), _facts_of_launches(ops, api_calls), _facts_of_runs(runs))
-    facts = pl.concat([frame.select(columns) for frame in sources])
-    # A few dozen rows: a Python function may judge them, and the plan stays lazy until the edge.
+    sources = [
+        _facts_of_ops(ops),
+        _facts_of_ranges(ranges),
+        _facts_of_launches(ops, api_calls),
+        _facts_of_runs(runs),
+        _facts_of_gpus(gpus),
+        *facts_of_work(ops, ranges, calls, per=per),
+    ]
+    facts = pl.concat([frame.select(*FACT_SCHEMA) for frame in sources])
+    # A few hundred rows: a Python function may judge them, and the plan stays lazy until the edge.
     return facts.map_batches(judged, schema=_UNFAIR).with_columns(pl.col("trace").cast(pl.Enum(traces_of(ops))))
 
 
-def _fact(
-    frame: pl.LazyFrame, fact: str, *, part: str | None = None, value: str | None = None, text: str | None = None
-) -> pl.LazyFrame:
-    """Rows of one fact: the arguments after its name are the columns that hold its part, and its number or text."""
-    return frame.select(
-        "trace",
-        pl.lit(fact).alias("fact"),
-        (pl.col(part) if part else pl.lit("")).cast(pl.String).alias("part"),
-        (pl.col(value) if value else pl.lit(None)).cast(pl.Int64).alias("value"),
-        (pl.col(text) if text else pl.lit(None)).cast(pl.String).alias("text"),
-    )
+def _judged(before: Facts, after: Facts, per: str) -> tuple[list[str], list[str]]:
+    """The reasons against a comparison, and the caveats of one."""
+    # Another number of steps, say, changes the number of every operation: one reason is enough.
+    reasons = list(_reasons(before, after, per)) or list(reasons_by_work(before, after, per))
+    return reasons, list(_caveats(before, after))
 
 
 _OUTERMOST = pl.col("path").str.split("/").list.first().alias("outermost")
@@ -103,9 +111,9 @@ def _facts_of_ops(ops: pl.LazyFrame) -> pl.LazyFrame:
     components = ops.filter(pl.col("component").is_not_null()).group_by("trace", "component").agg(time)
     return pl.concat(
         [
-            *(_fact(wholes, name, value=name) for name in ("ns", "ops", "steps")),
-            _fact(outermost, "outermost_ns", part="outermost", value="ns"),
-            _fact(components, "component_ns", part="component", value="ns"),
+            *(fact_rows(wholes, name, value=name) for name in ("ns", "ops", "steps")),
+            fact_rows(outermost, "outermost_ns", part="outermost", value="ns"),
+            fact_rows(components, "component_ns", part="component", value="ns"),
         ]
     )
 
@@ -136,35 +144,17 @@ def _facts_of_ranges(ranges: pl.LazyFrame) -> pl.LazyFrame:
     outermost = ranges.filter(pl.col("depth") == 0).group_by("trace", _OUTERMOST).agg(pl.len().alias("calls"))
     return pl.concat(
         [
-            *(_fact(wholes, name, value=name) for name in ("annotated", "ranges", "open")),
-            _fact(components, "component_calls", part="component", value="calls"),
-            _fact(outermost, "outermost_calls", part="outermost", value="calls"),
+            *(fact_rows(wholes, name, value=name) for name in ("annotated", "ranges", "open")),
+            fact_rows(components, "component_calls", part="component", value="calls"),
+            fact_rows(outermost, "outermost_calls", part="outermost", value="calls"),
         ]
     )
 
 
 def _facts_of_launches(ops: pl.LazyFrame, api_calls: pl.LazyFrame) -> pl.LazyFrame:
-    """`launches`: calls of the functions that launch kernels; and `lost`: those whose kernel is not in the trace.
-
-    A trace with CUDA graphs has neither fact: a launch that is captured into a graph rightly has no kernel.
-    """
-    call = ["trace", "pid", "correlation_id"]
-    graphs = ops.group_by("trace").agg(
-        ((pl.col("kind") == "graph") | pl.col("graph_node_id").is_not_null()).any().alias("has_graphs")
-    )
-    calls = api_calls.select("trace", pid_of("global_tid").alias("pid"), "correlation_id", "api_name_id")
-    launched = calls.join(ops.filter(pl.col("kind") == "kernel").select(call), on=call, how="semi")
-    function = ["trace", "api_name_id"]
-    # Functions that launch kernels are those of which at least one call has a kernel: names differ between versions.
-    counted = (
-        calls.group_by(function)
-        .agg(pl.len().cast(pl.Int64).alias("launches"))
-        .join(launched.group_by(function).agg(pl.len().cast(pl.Int64).alias("kernels")), on=function)
-        .group_by("trace")
-        .agg(pl.col("launches").sum(), (pl.col("launches") - pl.col("kernels")).sum().alias("lost"))
-        .join(graphs.filter(~pl.col("has_graphs")), on="trace", how="semi")
-    )
-    return pl.concat([_fact(counted, name, value=name) for name in ("launches", "lost")])
+    """`launches`: calls of the functions that launch kernels; and `lost`: those whose kernel is not in the trace."""
+    counts = lost_launches(ops, api_calls)
+    return pl.concat([fact_rows(counts, name, value=name) for name in ("launches", "lost")])
 
 
 def _facts_of_runs(runs: pl.LazyFrame) -> pl.LazyFrame:
@@ -174,10 +164,25 @@ def _facts_of_runs(runs: pl.LazyFrame) -> pl.LazyFrame:
     )
     simulated = runs.group_by("trace").agg(pl.col("simulated").any())
     asked = [
-        _fact(requests.filter(pl.col(name) != ""), "asked", text=name).with_columns(pl.lit(name).alias("part"))
+        fact_rows(requests.filter(pl.col(name) != ""), "asked", text=name).with_columns(pl.lit(name).alias("part"))
         for name in ASKED
     ]
-    return pl.concat([*asked, _fact(simulated, "simulated", value="simulated")])
+    return pl.concat([*asked, fact_rows(simulated, "simulated", value="simulated")])
+
+
+def _facts_of_gpus(gpus: pl.LazyFrame) -> pl.LazyFrame:
+    """`gpu` of the trace: the name of its GPUs, where all have the same."""
+    names = gpus.drop_nulls("name").group_by("trace").agg(pl.col("name").unique())
+    return fact_rows(names.filter(pl.col("name").list.len() == 1).explode("name"), "gpu", text="name")
+
+
+def _caveats(before: Facts, after: Facts) -> Iterator[str]:
+    """What sets traces apart beside the program."""
+    was, is_ = before.get(("gpu", "")), after.get(("gpu", ""))
+    if was is not None and is_ is not None and was != is_:
+        yield f"on {is_} (baseline: {was})"
+    elif (change := uniform_change(before, after)) is not None:
+        yield change
 
 
 def _reasons(before: Facts, after: Facts, per: str) -> Iterator[str]:
@@ -186,18 +191,18 @@ def _reasons(before: Facts, after: Facts, per: str) -> Iterator[str]:
         (after, "no GPU activity", "truncated"),
         (before, "the baseline has no GPU activity", "the baseline is truncated"),
     ):
-        if not _number(facts, "ops"):
+        if not known_number(facts, "ops"):
             yield no_activity
-        if count := _number(facts, "open"):
+        if count := known_number(facts, "open"):
             yield f"{truncated}: {count} {'range' if count == 1 else 'ranges'} never closed"
-    if not _number(before, "ops") or not _number(after, "ops"):
+    if not known_number(before, "ops") or not known_number(after, "ops"):
         return
-    lost = [_number(facts, "lost") >= _LOST * max(_number(facts, "launches"), 1) for facts in (before, after)]
+    lost = [known_number(facts, "lost") >= _LOST * max(known_number(facts, "launches"), 1) for facts in (before, after)]
     if lost[0] != lost[1]:
         facts, truncated = (before, "the baseline is truncated") if lost[0] else (after, "truncated")
-        yield f"{truncated}: {_number(facts, 'lost')} of {_number(facts, 'launches')} launches have no kernel"
-    if _number(before, "simulated") != _number(after, "simulated"):
-        yield "simulated (baseline: measured)" if _number(after, "simulated") else "measured (baseline: simulated)"
+        yield f"{truncated}: {known_number(facts, 'lost')} of {known_number(facts, 'launches')} launches have no kernel"
+    if known_number(before, "simulated") != known_number(after, "simulated"):
+        yield "simulated (baseline: measured)" if known_number(after, "simulated") else "measured (baseline: simulated)"
     for name in ASKED:
         was, is_ = before.get(("asked", name)), after.get(("asked", name))
         if was is not None and is_ is not None and was != is_:
@@ -207,30 +212,32 @@ def _reasons(before: Facts, after: Facts, per: str) -> Iterator[str]:
 
 def _reasons_by_ranges(before: Facts, after: Facts, per: str) -> Iterator[str]:
     """Differences in annotation, in the number of steps, and in the parts of the pipeline."""
-    if _number(before, "annotated") != _number(after, "annotated"):
-        yield "annotated (baseline: not)" if _number(after, "annotated") else "not annotated (baseline: annotated)"
+    if known_number(before, "annotated") != known_number(after, "annotated"):
+        yield "annotated (baseline: not)" if known_number(after, "annotated") else "not annotated (baseline: annotated)"
         return
-    steps = (_number(before, "steps"), _number(after, "steps"))
+    steps = (known_number(before, "steps"), known_number(after, "steps"))
     if steps[0] != steps[1] and (per == "trace" or not all(steps)):
         yield f"{steps[1]} steps with GPU activity (baseline: {steps[0]})"
     # In a truncated trace, calls are missing for that reason, which is given already.
-    if not _number(before, "open") and not _number(after, "open"):
-        yield from _reasons_by_parts(before, after, steps, "component" if _number(before, "annotated") else "outermost")
+    if not known_number(before, "open") and not known_number(after, "open"):
+        yield from _reasons_by_parts(
+            before, after, steps, "component" if known_number(before, "annotated") else "outermost"
+        )
 
 
 def _reasons_by_parts(before: Facts, after: Facts, steps: tuple[int, int], kind: str) -> Iterator[str]:
     """Parts of the pipeline that only one trace has, that it calls more or less often, or that launch nothing."""
-    names = sorted({part for facts in (before, after) for fact, part in facts if fact == f"{kind}_calls"})
+    names = parts_with(f"{kind}_calls", before, after)
     shares = {name: (_share(before, kind, name), _share(after, kind, name)) for name in names}
     counted = [name for name in names if kind == "component" or max(shares[name]) >= _LOOP]
-    if counted and not _number(after, "ranges"):
+    if counted and not known_number(after, "ranges"):
         yield "no NVTX ranges to compare the work by"
         return
-    if counted and not _number(before, "ranges"):
+    if counted and not known_number(before, "ranges"):
         yield "the baseline has no NVTX ranges to compare the work by"
         return
     for name in counted:
-        was, is_ = (_number(facts, f"{kind}_calls", name) for facts in (before, after))
+        was, is_ = (known_number(facts, f"{kind}_calls", name) for facts in (before, after))
         share_before, share_after = shares[name]
         if not is_:
             yield f"{name} is missing"
@@ -247,24 +254,9 @@ def _reasons_by_parts(before: Facts, after: Facts, steps: tuple[int, int], kind:
 
 def _share(facts: Facts, kind: str, part: str) -> float:
     """Share of a trace's GPU time that a part has."""
-    total_ns = _number(facts, "ns")
-    return _number(facts, f"{kind}_ns", part) / total_ns if total_ns else 0
-
-
-def _number(facts: Facts, fact: str, part: str = "") -> int:
-    """A fact that is a number; 0 where it is unknown."""
-    return int(facts.get((fact, part), 0))
+    total_ns = known_number(facts, "ns")
+    return known_number(facts, f"{kind}_ns", part) / total_ns if total_ns else 0
 
 
 def _times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
-
-
-def remarks(compared: pl.DataFrame) -> list[str]:
-    """One sentence for each trace that is not comparable with its baseline, with the reasons.
-
-    Args:
-        compared: a result with the columns `trace` and `unfair`.
-    """
-    reasons = compared.select("trace", "unfair").drop_nulls().unique(maintain_order=True)
-    return [f"{trace} is not comparable with its baseline: {reason}" for trace, reason in reasons.iter_rows()]

@@ -57,7 +57,7 @@ def captured(name: str, trace: Trace, columns: Sequence[str]) -> Capture:
     from ttinsys.attribution.nvtx import ranges
     from ttinsys.tables.overview import simulated
 
-    wanted = dict.fromkeys([*columns, "duration_ns", "range_id", "attributed_by"])
+    wanted = dict.fromkeys([*columns, "start_ns", "end_ns", "duration_ns", "range_id", "attributed_by"])
     # Collected one after the other: each nests all ranges, which needs most of the memory.
     ops = attribute(trace).select(wanted.keys()).collect()
     nested = ranges(trace).select(_OF_RANGES).collect()
@@ -137,6 +137,7 @@ def stacks(capture: Capture, spelled: Callable[[pl.Series], pl.Series], separato
 
 
 def backwards(capture: Capture) -> tuple[int, int]:
-    """Number of operations that end before they start, and the sum of their durations in ns."""
-    negative = capture.ops["duration_ns"].filter(capture.ops["duration_ns"] < 0)
+    """Number of operations that end before they start, and the sum of their times in ns, which is negative."""
+    times = capture.ops["end_ns"] - capture.ops["start_ns"]
+    negative = times.filter(times < 0)
     return negative.len(), int(negative.sum())

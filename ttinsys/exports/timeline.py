@@ -6,13 +6,16 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from ttinsys.attribution.devices import numbered_gpus
 from ttinsys.attribution.identity import pid_of, tid_of
 from ttinsys.attribution.launches import api_calls
 from ttinsys.attribution.nesting import deepest, extended
+from ttinsys.attribution.replays import REPLAY
 from ttinsys.exports import Capture, brief_kernels, frames
 from ttinsys.exports.lanes import lanes, nesting
+from ttinsys.measures.intervals import gpu_label, timeline
 
-_STREAM = ("device", "pid", "context", "stream")
+_STREAM = ("timeline", "gpu", "device", "pid", "context", "stream")
 CALL = ("pid", "tid", "api_start_ns")
 """Columns that identify an API call: a thread makes one at a time."""
 _AXES = ("grid_x", "grid_y", "grid_z", "block_x", "block_y", "block_z")
@@ -20,7 +23,7 @@ _ARGS = ("path", "role", "operator", "component", "step", "phase", "q_len", "kv_
          "registers_per_thread", "static_shared_bytes", "dynamic_shared_bytes", "size_bytes", "queue_ns",
          "correlation_id", "attributed_by")  # fmt: skip
 TIMELINE_COLUMNS: tuple[str, ...] = (
-    *_STREAM,
+    *_STREAM[1:],
     "tid",
     "api_start_ns",
     "kind",
@@ -63,7 +66,7 @@ class Rows:
 
 
 def gpus(capture: Capture, rows: Rows, prefix: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Slices of operations and of layers: a process per device, rows per stream.
+    """Slices of operations and of layers: a process per GPU, rows per stream.
 
     Args:
         capture: a capture with `TIMELINE_COLUMNS`.
@@ -74,27 +77,33 @@ def gpus(capture: Capture, rows: Rows, prefix: str) -> tuple[pl.DataFrame, pl.Da
         Operations, with all of `TIMELINE_COLUMNS` and `EVENT`; and layers, with `EVENT`.
     """
     ops = capture.ops.with_columns(
-        brief_kernels(capture.ops).alias("name"), pl.max_horizontal("start_ns", "end_ns").alias("end_ns")
+        timeline().alias("timeline"),
+        brief_kernels(capture.ops).alias("name"),
+        pl.max_horizontal("start_ns", "end_ns").alias("end_ns"),
     )
-    streams = ops.select(_STREAM).unique().sort(_STREAM).with_row_index("row")
+    streams = ops.select(_STREAM).unique().sort(_STREAM[1:]).with_row_index("row")
     ops = ops.join(streams, on=_STREAM, how="left", nulls_equal=True).sort("row", "start_ns", "end_ns")
     ops = ops.with_columns(lanes(ops).alias("lane"))
     last_lanes = ops.group_by("row").agg(pl.col("lane").max())
     gpu_names = dict(
-        capture.trace.gpus.select("device_id", "name").drop_nulls().unique("device_id").collect().iter_rows()
+        numbered_gpus(capture.trace).select("gpu", "name").drop_nulls().unique("gpu").collect().iter_rows()
     )
     # Streams of several processes, or contexts, can have the same number: their names say whose they are.
-    ambiguous = {*streams.filter(pl.struct("device", "stream").is_duplicated()).select("device", "stream").iter_rows()}
-    devices: dict[int | None, int] = {}
+    same = ("timeline", "stream")
+    ambiguous = {*streams.filter(pl.struct(same).is_duplicated()).select(same).iter_rows()}
+    labels = dict(streams.select("timeline", gpu_label()).iter_rows())
+    processes: dict[int, int] = {}
     of_lanes, of_layers = [], []
-    for row, device, pid, context, stream, last_lane in streams.join(last_lanes, on="row").sort("row").iter_rows():
-        if device not in devices:
-            devices[device] = rows.process(f"{prefix}GPU {device}: {gpu_names.get(device, 'GPU')}")
-        name = f"stream {stream}" + (f" of process {pid}, context {context}" if (device, stream) in ambiguous else "")
-        of_layers.append((row, devices[device], rows.thread(devices[device], f"{name}, layers")))
+    listed = streams.join(last_lanes, on="row").sort("row").drop("device")
+    for row, line, gpu, pid, context, stream, last_lane in listed.iter_rows():
+        if line not in processes:
+            processes[line] = rows.process(f"{prefix}{labels[line]}: {gpu_names.get(gpu, 'GPU')}")
+        process = processes[line]
+        name = f"stream {stream}" + (f" of process {pid}, context {context}" if (line, stream) in ambiguous else "")
+        of_layers.append((row, process, rows.thread(process, f"{name}, layers")))
         for lane in range(last_lane + 1):
             label = f"{name}, overlapping" if lane else name
-            of_lanes.append((row, lane, devices[device], rows.thread(devices[device], label)))
+            of_lanes.append((row, lane, process, rows.thread(process, label)))
     schema = {"row": pl.UInt32, "lane": pl.UInt32, "process": pl.Int64, "thread": pl.Int64}
     lane_rows = pl.DataFrame(of_lanes, schema=schema, orient="row")
     layer_schema = {name: schema[name] for name in ("row", "process", "thread")}
@@ -230,7 +239,8 @@ def _cpu_intervals(capture: Capture, within: tuple[int, int] | None) -> pl.DataF
     )
     ends = [frame["end_ns"].max() for frame in (capture.ops, capture.ranges, calls)]
     last = max((moment for moment in ends if isinstance(moment, int)), default=0)
-    ranges = capture.ranges.select(
+    # Replays of CUDA graphs are shown on the GPU: no code of theirs runs on the CPU.
+    ranges = capture.ranges.filter(pl.col("kind") != REPLAY).select(
         "global_tid",
         "start_ns",
         # A range that never closed is drawn up to the last event.

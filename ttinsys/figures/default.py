@@ -114,8 +114,10 @@ def _labels(frame: pl.DataFrame, table: Table) -> list[str]:
     if not varied:
         return [f"row {number}" for number in range(1, frame.height + 1)]
     columns = cells(frame.select(varied), table)
-    words = [[text if name in texts or not text else f"{name} {text}" for text in column]
-             for name, _, column, _ in columns]  # fmt: skip
+    words = [
+        [text if column.name in texts or not text else f"{column.name} {text}" for text in column.texts]
+        for column in columns
+    ]
     return [" · ".join(filter(None, row)) or "(none)" for row in zip(*words, strict=True)]
 
 

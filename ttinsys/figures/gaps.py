@@ -9,6 +9,7 @@ import polars as pl
 
 from ttinsys.analyses.gaps import KINDS
 from ttinsys.figures.style import HEIGHT, WIDTH, NothingToDraw, configured, milliseconds, short_traces
+from ttinsys.measures.intervals import gpu_label
 
 GAP_COLOURS = {
     "busy": "#c6dbef",
@@ -110,8 +111,8 @@ def _bar_kind(frame: pl.DataFrame, *, stepped: bool) -> str:
 def _long(frame: pl.DataFrame) -> pl.DataFrame:
     """One row per bar and kind of time in it."""
     trace = frame["trace"] if "trace" in frame.columns else pl.Series([None] * frame.height, dtype=pl.String)
-    device = pl.format("GPU {}", "device")
-    several = frame["device"].n_unique() > 1
+    device = gpu_label()
+    several = frame.select(pl.struct("gpu", "pid", "device").n_unique()).item() > 1
     named = pl.concat_str("trace", device if several else pl.lit(None), separator=" ", ignore_nulls=True)
     kinds = ["busy", *KINDS]
     return (

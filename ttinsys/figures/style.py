@@ -44,6 +44,8 @@ ROLE_COLOURS = {
     "rearrange": "#807d70",
     "scheduler": "#525252",
     "other": "#969696",
+    "communication": "#7f3b08",
+    "optimizer": "#35978f",
 }
 
 OPERATOR_COLOURS = {

@@ -1,7 +1,7 @@
 """Time of intervals that may overlap: what they cover, the gaps between them, where several run at once.
 
-An interval is a row with `start_ns` and `end_ns`; the end is exclusive. The expressions take rows of one device sorted
-by `start_ns`, or are evaluated `over` the device: time on two devices is not one time.
+An interval is a row with `start_ns` and `end_ns`; the end is exclusive. The expressions take rows of one GPU sorted by
+`start_ns`, or are evaluated `over` the GPU: time on two GPUs is not one time.
 """
 
 from __future__ import annotations
@@ -9,6 +9,59 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import polars as pl
+
+from ttinsys.measures.sums import one_value
+
+
+def timeline() -> pl.Expr:
+    """A number for the GPU of each operation of `OPS`, whose operations share one time.
+
+    Where `gpu` is null, the GPU is that of the process and its device alone, and has a negative number: two processes
+    that may use two GPUs are not added up as if they used one.
+    """
+    alone = pl.col("pid").fill_null(0) * (1 << 32) + pl.col("device").fill_null(-1)
+    return pl.coalesce("gpu", -2 - alone)
+
+
+def gpu_of_rows() -> list[pl.Expr]:
+    """The columns `gpu`, `device` and `pid` of rows that share a `timeline`: aggregations.
+
+    `device` is null where processes number the GPU differently, and `pid` where the GPU is known.
+    """
+    gpu = pl.col("gpu").first()
+    return [gpu, one_value("device"), pl.when(gpu.is_null()).then(pl.col("pid").first()).alias("pid")]
+
+
+def gpu_label() -> pl.Expr:
+    """What people call the GPU of a row with the columns of `gpu_of_rows`."""
+    known, device = pl.format("GPU {}", "gpu"), pl.format("GPU {}", "device")
+    several = pl.struct("gpu", "pid").n_unique() > 1
+    return pl.coalesce(known, pl.when(several).then(pl.format("{} of process {}", device, "pid")), device)
+
+
+def doubtful_gpus(frame: pl.DataFrame) -> list[str]:
+    """One sentence where several processes use one device, and nothing tells whether it is one GPU.
+
+    Args:
+        frame: the result of an analysis, with the columns of `gpu_of_rows`.
+    """
+    claims = frame.filter(pl.col("gpu").is_null()).select("device", "pid").drop_nulls().unique()
+    shared = claims.filter(pl.col("device").is_duplicated())
+    if shared.is_empty():
+        return []
+    return [doubt(shared["pid"].unique().to_list())]
+
+
+def doubt(pids: Sequence[int]) -> str:
+    """The sentence for processes that use one device ordinal, each of which may mean another GPU."""
+    listed = ", ".join(str(pid) for pid in sorted(pids)[:_LISTED]) + (" and others" if len(pids) > _LISTED else "")
+    return (
+        f"Processes {listed} use the same device ordinal, and the export does not tell whether it is one GPU: each "
+        "counts as a GPU of its own. Export the report again with a newer nsys, or keep one process with --pid."
+    )
+
+
+_LISTED = 8
 
 
 def covered_until() -> pl.Expr:
@@ -27,24 +80,24 @@ def gap() -> pl.Expr:
 
 
 def busy() -> pl.Expr:
-    """Nanoseconds that at least one interval covers; an aggregation over sorted rows of one device."""
+    """Nanoseconds that at least one interval covers; an aggregation over sorted rows of one GPU."""
     return claimed().sum()
 
 
 def busy_by(ops: pl.LazyFrame, keys: Sequence[str]) -> pl.LazyFrame:
-    """Nanoseconds that operations cover on each device, added up over the devices.
+    """Nanoseconds that operations cover on each GPU, added up over the GPUs.
 
     Args:
-        ops: columns `device`, `start_ns`, `end_ns` and `keys`, in any order.
+        ops: columns `gpu`, `pid`, `device`, `start_ns`, `end_ns` and `keys`, in any order.
         keys: columns to group by.
 
     Returns:
         `keys` and `busy_ns`.
     """
     return (
-        ops.select(*keys, "device", "start_ns", "end_ns")
+        ops.select(*keys, timeline().alias("_timeline"), "start_ns", "end_ns")
         .sort("start_ns")
-        .group_by(*keys, "device", maintain_order=True)
+        .group_by(*keys, "_timeline", maintain_order=True)
         .agg(busy().alias("busy_ns"))
         .group_by(*keys)
         .agg(pl.col("busy_ns").sum())
@@ -61,7 +114,7 @@ def cumulative_cover(intervals: pl.LazyFrame, by: Sequence[str]) -> pl.LazyFrame
 
     Args:
         intervals: columns `start_ns`, `end_ns` and `by`, in any order.
-        by: columns that intervals share if they cover the same time, such as the device.
+        by: columns that intervals share if they cover the same time, such as the GPU.
 
     Returns:
         `by`, `at_ns` (a start), `covered_ns` (time covered by the intervals that start no later) and `until_ns` (latest
@@ -110,7 +163,7 @@ def concurrent(intervals: pl.LazyFrame, lane: Sequence[str], by: Sequence[str]) 
     Args:
         intervals: columns `start_ns`, `end_ns`, `index` (number of the row), `lane` and `by`, sorted by `start_ns`.
         lane: columns that identify the lane of an interval; overlaps within a lane do not count.
-        by: columns that lanes share if they run at the same time, such as the device.
+        by: columns that lanes share if they run at the same time, such as the GPU.
 
     Returns:
         `index` and `concurrent_ns`, for intervals that have any.

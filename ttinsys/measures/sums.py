@@ -19,12 +19,26 @@ def exact_sum(seconds: pl.Expr) -> pl.Expr:
     return (seconds * 1e24).cast(pl.Int128).sum().cast(pl.Float64) / 1e24
 
 
+def ascending_sum(value: pl.Expr) -> pl.Expr:
+    """The sum of few floats of any magnitude, the same in any order and with any number of threads. An aggregation.
+
+    It adds them in ascending order. `exact_sum` sums many faster, but only those that are neither huge nor tiny.
+    """
+    return value.sort().sum()
+
+
 def ratio(value: pl.Expr | str, whole: pl.Expr | str) -> pl.Expr:
     """The quotient of two columns; null where the divisor is not above 0."""
     value, whole = (pl.col(each) if isinstance(each, str) else each for each in (value, whole))
     # Give each row its divisor: Polars divides by a scalar through its inverse, which changes the last digit.
     divisor = value - value + whole
     return pl.when(whole > 0).then(value / divisor)
+
+
+def one_value(name: str) -> pl.Expr:
+    """The value that all rows of a column have, nulls aside; null where they differ. An aggregation."""
+    known = pl.col(name).drop_nulls()
+    return pl.when(known.n_unique() == 1).then(known.first()).alias(name)
 
 
 def share(value: str) -> pl.Expr:

@@ -12,6 +12,7 @@ import polars as pl
 from ttinsys.attribution.coverage import percent
 from ttinsys.attribution.labels import FAMILIES
 from ttinsys.measures.dimensions import family
+from ttinsys.measures.intervals import gpu_label
 from ttinsys.pages.gather import Gathered
 from ttinsys.render.grid import brief
 from ttinsys.render.names import ellipsized
@@ -137,13 +138,15 @@ def _limits(gathered: Gathered, trace: str, _: int) -> Iterator[str]:
 
 def _idle(gathered: Gathered, trace: str, _: int) -> Iterator[str]:
     """How long each device is idle, and the most frequent cause."""
-    for row in gathered.result("gaps", [trace], by="trace").iter_rows(named=True):
+    for row in (
+        gathered.result("gaps", [trace], by="trace").with_columns(gpu_label().alias("_gpu")).iter_rows(named=True)
+    ):
         idle_ns, span_ns = row["idle_ns"], row["span_ns"]
         if span_ns:
             cause = max(_CAUSES, key=lambda kind: row[f"{kind}_ns"])
             mostly = f", mostly {_CAUSES[cause]}" if idle_ns else ""
             span = f"the {_ms(span_ns)} from its first to its last operation"
-            yield f"GPU {row['device']} is idle for {percent(idle_ns, span_ns)} of {span}{mostly}."
+            yield f"{row['_gpu']} is idle for {percent(idle_ns, span_ns)} of {span}{mostly}."
 
 
 _CAUSES = {

@@ -53,15 +53,16 @@ def table(frame: pl.DataFrame, declared: Table, *, title: str, rows: int, unfold
     docs = {column.name: column.doc for column in declared.columns}
     columns = cells(listed, declared, "name" if tree else None)
     head, kinds = [], []
-    for name, heading, _, numeric in columns:
-        kind = "number" if numeric else "name" if name in _NAMES else ""
+    for column in columns:
+        kind = "number" if column.numeric else "name" if column.name in _NAMES else ""
         kinds.append(f' class="{kind}"' if kind else "")
         head.append(
-            f'<th{kinds[-1]} aria-sort="none" title="{text(docs.get(name, ""))}"><button>{text(heading)}</button></th>'
+            f'<th{kinds[-1]} aria-sort="none" title="{text(docs.get(column.name, ""))}"><button>'
+            f"{text(column.heading)}</button></th>"
         )
     body = [
         "<tr>" + "".join(f"<td{kind}>{text(cell)}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
-        for row in zip(*(texts for _, _, texts, _ in columns), strict=True)
+        for row in zip(*(column.texts for column in columns), strict=True)
     ]
     count = f"{frame.height:,} rows" if frame.height <= rows else f"the first {rows:,} of {frame.height:,} rows"
     return (

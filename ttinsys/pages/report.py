@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from parsers import Trace
+from parsers.origin import origin
 from ttinsys import __version__
 from ttinsys.attribution.coverage import coverage_sentence
 from ttinsys.figures import draw_figure, svg
@@ -79,9 +80,11 @@ def _head(data: Gathered) -> str:
 
 def _card(name: str, overview: Overview) -> str:
     """What a trace is: capture, GPU, run, coverage, and notes that a reader needs before trusting a number."""
-    version = overview.export.get("EXPORT_PRODUCT_VERSION", "unknown")
     gpus = ", ".join(dict.fromkeys(gpu for gpu in overview.gpus["name"] if gpu)) or "no GPU named"
-    facts = [f"{overview.format}, nsys {version}; {gpus}", *map(run_sentence, overview.runs)]
+    facts = [
+        f"{overview.format}, {origin(overview.format, overview.export)}; {gpus}",
+        *map(run_sentence, overview.runs),
+    ]
     if overview.start_ns is not None and overview.end_ns is not None:
         facts[0] += f"; {(overview.end_ns - overview.start_ns) / 1e9:,.3f} s"
     notes = "".join(f'<div class="note">{html.text(note)}</div>' for note in overview.notes)

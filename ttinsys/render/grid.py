@@ -45,7 +45,7 @@ def table_text(
         return "\n".join([*lines, *([rest] if rest else [])]) + "\n"
     width = shutil.get_terminal_size().columns
     columns, hidden = _fitted(cells(shown, table, tree), width, indented=tree is not None)
-    heading, *lines = _lines(columns)
+    heading, *lines = _lines(_wrapped_prose(columns))
     if os.environ.get("TERM", "").lower() not in ("dumb", "unknown"):
         heading = f"{_BOLD}{heading}{_PLAIN}"
     remarks = [f"no room for {', '.join(hidden)}: a wider terminal shows more"] if hidden else []
@@ -78,12 +78,13 @@ def chosen(frame: pl.DataFrame, rows: int, tree: str | None) -> pl.DataFrame:
 
 
 class Cells(NamedTuple):
-    """A column as people read it: its name, heading and cells, and whether these are numbers."""
+    """A column as people read it: its name, heading and cells, and whether these are numbers, or sentences."""
 
     name: str
     heading: str
     texts: list[str]
     numeric: bool
+    prose: bool = False
 
 
 def _lines(columns: Sequence[Cells]) -> list[str]:
@@ -149,9 +150,24 @@ def _cut(column: Cells, width: int, *, indented: bool) -> Cells:
         texts = [_cut_indented(text, width) for text in column.texts]
     elif _width(column) <= width:
         texts = column.texts
+    elif column.prose:
+        texts = ["\n".join(textwrap.wrap(text, width)) for text in column.texts]
     else:
         texts = fit_names(list(map(brief, column.texts)), width)
     return column._replace(heading=ellipsized(column.heading, width), texts=texts)
+
+
+def _wrapped_prose(columns: Sequence[Cells]) -> list[Cells]:
+    """Rows with sentences as several lines, where a sentence was broken; an empty line parts such rows."""
+    if not any(column.prose for column in columns):
+        return list(columns)
+    broken = [[text.split("\n") for text in column.texts] for column in columns]
+    heights = [max(map(len, row)) + 1 for row in zip(*broken, strict=True)]
+    return [
+        column._replace(texts=[line for text, height in zip(texts, heights, strict=True)
+                               for line in (*text, *[""] * (height - len(text)))])
+        for column, texts in zip(columns, broken, strict=True)
+    ]  # fmt: skip
 
 
 def _cut_indented(text: str, width: int) -> str:
@@ -175,6 +191,7 @@ def cells(
         whole_names: whether kernels keep all of their names, and not only what `brief` leaves.
     """
     units = {column.name: column.unit for column in table.columns} if table else {}
+    prose = {column.name for column in table.columns if column.prose} if table else set()
     names = list(frame.columns)
     if tree is not None:
         names = [name for name in names if name not in ("name", "depth", "path")] + ["name"]
@@ -184,7 +201,8 @@ def cells(
         texts = _texts(values, units.get(name), scale, whole_names=whole_names)
         if name == "name" and tree is not None:
             texts = ["  " * depth + text for depth, text in zip(frame["depth"], texts, strict=True)]
-        columns.append(Cells(name, _heading(name, units.get(name), scale), texts, values.dtype.is_numeric()))
+        heading = _heading(name, units.get(name), scale)
+        columns.append(Cells(name, heading, texts, values.dtype.is_numeric(), name in prose))
     return columns
 
 
@@ -278,5 +296,5 @@ _NOISE = re.compile(
     r"|\((int|bool|unsigned long)\)(?=-?\d)"
 )
 
-IDENTIFIERS = frozenset({"pid", "tid", "device", "context", "stream", "correlation_id", "range_id"})
+IDENTIFIERS = frozenset({"pid", "tid", "device", "gpu", "context", "stream", "correlation_id", "range_id"})
 """Integer columns that name something, and count nothing."""

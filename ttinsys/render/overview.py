@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from parsers.origin import origin, schema_version
 from parsers.schema import Column, Table
 from ttinsys.attribution.coverage import coverage_sentence
 from ttinsys.render.grid import table_text
@@ -52,17 +53,16 @@ def _plain(value: Any) -> Any:
 
 
 def _text(one: Overview, destination: Destination) -> str:
-    version = one.export.get("EXPORT_PRODUCT_VERSION", "of an unknown version")
-    schema = one.export.get("EXPORT_SCHEMA_VERSION", "unknown")
+    schema = schema_version(one.format, one.export)
     lines = [
-        printable(f"{one.path}: {one.format}, exported by nsys {version}, schema {schema}"),
+        printable(f"{one.path}: {one.format}, exported by {origin(one.format, one.export)}, schema {schema}"),
         _span(one),
         # Where there is no operation, a note says why.
         *([] if one.coverage.is_empty() else [coverage_sentence(one.coverage)]),
         *(printable(note) for note in one.notes),
         *(printable(run_sentence(run)) for run in one.runs),
     ]
-    gpus = one.gpus.select("device_id", "name", "chip", "sm_count", "memory_bytes")
+    gpus = one.gpus.select("gpu", "device_id", "name", "chip", "sm_count", "memory_bytes")
     sections = {
         "GPUs": gpus,
         "GPU operations": one.operations,
@@ -72,7 +72,8 @@ def _text(one: Overview, destination: Destination) -> str:
     }
     for title, frame in sections.items():
         if not frame.is_empty():
-            has_values = any(column.null_count() < frame.height for column in frame)
+            # Every GPU has a number, whether or not anything else is known of it.
+            has_values = any(column.null_count() < frame.height for column in frame if column.name != "gpu")
             text = table_text(frame, destination, _UNITS) if has_values else f"{frame.height:,} without any value"
             lines += ["", title, text.rstrip("\n")]
     return "\n".join(lines) + "\n"

@@ -20,11 +20,12 @@ CALLS = Table(
     *LABELS,
     Column("cpu_start_ns", pl.Int64, "Time on the CPU when the range opened.", unit="ns"),
     Column("cpu_ns", pl.Int64, "Duration of the range on the CPU; null where it never closed.", unit="ns"),
-    Column("executions", pl.UInt32, "Number of times that the call ran on the GPU: the replays of its CUDA graph if "
-           "it was captured into one, else 1."),
+    Column("executions", pl.UInt32, "Number of times that the call ran on the GPU: 1, or if it was captured into a "
+           "CUDA graph whose launches are not in the trace, the replays of the graph."),
     Column("ops", pl.UInt32, "Number of GPU operations launched in the range, outside annotated ranges in it."),
+    Column("gpu", pl.Int64, "Number of the GPU on which the call spent most time; null where that is unknown."),
     Column("gpu_ns", pl.Int64, "Sum of the durations of these operations; 0 where there is none.", unit="ns"),
-    doc="one row per call of an annotated module, by thread and time of opening",
+    doc="one row per call of an annotated module, by thread and time of opening; each replay of a CUDA graph is one",
 )  # fmt: skip
 
 
@@ -38,21 +39,27 @@ def calls(ops: pl.LazyFrame, ranges: pl.LazyFrame) -> pl.LazyFrame:
     Returns:
         `CALLS`; `gpu_ns` adds up to the time of the operations that have a `module_id`.
     """
-    # A node of a graph runs once in each replay, so the operations of one node count the replays.
+    # A node of a graph runs once in each replay, so the operations of one node count the replays in one range.
     captured = pl.when(pl.col("attributed_by") == "graph_capture").then("graph_node_id").alias("node")
     launched = (
         ops.filter(pl.col("module_id").is_not_null())
-        .group_by(pl.col("module_id").alias("range_id"), captured)
+        .group_by(pl.col("module_id").alias("range_id"), captured, "gpu")
         .agg(pl.len().alias("ops"), pl.col("duration_ns").sum().alias("gpu_ns"))
+        .sort("gpu_ns", "gpu", descending=[True, False])
         .group_by("range_id")
         .agg(
+            pl.col("gpu").first(),
             pl.when(pl.col("node").is_not_null()).then("ops").otherwise(1).max().cast(pl.UInt32).alias("executions"),
             pl.col("ops", "gpu_ns").sum(),
         )
     )
+    captured = ranges.select(pl.col("captured_id").drop_nulls().unique().alias("range_id"))
+    # What was captured runs when it is replayed, and not when it is captured.
+    recorded = captured.join(launched, on="range_id", how="anti")
     return (
         ranges.filter(pl.col("role").is_not_null())
         .join(launched, on="range_id", how="left", maintain_order="left")
+        .join(recorded, on="range_id", how="anti", maintain_order="left")
         .with_columns(
             pl.col("name").alias("module"),
             pl.col("start_ns").alias("cpu_start_ns"),

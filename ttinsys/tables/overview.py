@@ -14,20 +14,23 @@ from pathlib import Path
 import polars as pl
 
 from parsers import Trace
+from parsers.origin import KINETO, UNTIMED
 from parsers.tables import TABLES
 from ttinsys.attribution.attribute import attribute
 from ttinsys.attribution.availability import available
 from ttinsys.attribution.coverage import coverage
+from ttinsys.attribution.devices import numbered_gpus
 from ttinsys.attribution.identity import pid_of, tid_of
 from ttinsys.attribution.labels import marks, run_descriptions, unread
 from ttinsys.attribution.nvtx import crossing, ranges
 from ttinsys.attribution.select import Selection, apply_selection
+from ttinsys.measures.intervals import doubt, timeline
 
 SIMULATED = "SIMULATED"
 """Key of the export's own table by which a trace says that its times come from a model of a GPU."""
 _MADE_UP = (SIMULATED, "SYNTHETIC")
 _ATTRIBUTION = ("range_id", "attributed_by")
-_USED = ("kind", "device", "stream", "start_ns", "end_ns", "duration_ns", *_ATTRIBUTION)
+_USED = ("kind", "device", "gpu", "pid", "stream", "start_ns", "end_ns", "duration_ns", *_ATTRIBUTION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +43,9 @@ class Overview:
         export: keys and values that the export states about itself.
         start_ns, end_ns: first start and last end of any event that is read; None where there is none.
         tables: `table`, `source` (nsys's name; null where absent), `rows`.
-        gpus: the machine's GPUs, `parsers.tables.GPUS`, by CUDA device.
+        gpus: the machine's GPUs, `ttinsys.attribution.devices.NUMBERED_GPUS`, by CUDA device.
         threads: `pid`, `process`, `tid`, `thread`, `api_calls`, `ranges` of threads that made any.
-        operations: `kind`, `device`, `streams`, `ops`, `sum_ns`.
+        operations: `kind`, `device`, `gpu`, `streams`, `ops`, `sum_ns`; a GPU that is unknown has a row per process.
         ranges: `domain`, `kind`, `ranges`, `names`, `deepest`, `unfinished`.
         coverage: see `ttinsys.attribution.coverage.coverage`.
         runs: what annotated runs state about themselves: model, request, versions.
@@ -77,16 +80,17 @@ def overview(
     whole, trace = trace, apply_selection(trace, selection or Selection())
     read = read or {"ops": attribute(trace), "ranges": ranges(trace)}
     ops, nested = read["ops"].select(_USED).cache(), read["ranges"].cache()
-    covered, operations, by_domain, elsewhere, span, backwards, export, gpus, threads, *rows = pl.collect_all(
+    covered, operations, by_domain, elsewhere, span, backwards, doubtful, export, gpus, threads, *rows = pl.collect_all(
         [
             coverage(ops),
             _operations(ops),
             _by_domain(nested),
             crossing(trace).select(pl.len()),
             _span(trace),
-            ops.select((pl.col("duration_ns") < 0).sum()),
+            ops.select((pl.col("end_ns") < pl.col("start_ns")).sum()),
+            _doubtful(ops),
             trace.export_info,
-            trace.gpus.sort("device_id", "id", nulls_last=True, maintain_order=True),
+            numbered_gpus(trace).sort("device_id", "id", nulls_last=True, maintain_order=True),
             _threads(trace, nested),
             *(trace.frames[name].select(pl.len()) for name in trace.frames),
         ]
@@ -95,7 +99,8 @@ def overview(
     annotations = marks(trace)
     made_up = [f"No machine ran this: {stated[key]}." for key in _MADE_UP if key in stated]
     missing = _missing(whole, covered, by_domain, selection)
-    odd = _oddities(trace, covered, by_domain, elsewhere.item(), backwards.item())
+    odd = _oddities(operations, stated, covered, by_domain, elsewhere.item(), backwards.item())
+    doubts = [doubt(doubtful["pid"].to_list())] if doubtful.height else []
     return Overview(
         path=trace.path,
         format=trace.format,
@@ -109,7 +114,7 @@ def overview(
         ranges=by_domain,
         coverage=covered,
         runs=tuple(run_descriptions(annotations)),
-        notes=tuple(dict.fromkeys([*made_up, *missing, *odd, *unread(annotations)])),
+        notes=tuple(dict.fromkeys([*made_up, *missing, *odd, *doubts, *unread(annotations)])),
     )
 
 
@@ -123,20 +128,30 @@ def _span(trace: Trace) -> pl.LazyFrame:
 def _tables(trace: Trace, rows: Sequence[int]) -> pl.DataFrame:
     """Every table with its number of rows."""
     sources = [trace.sources.get(name) for name in trace.frames]
-    listed = {"table": [*trace.frames], "source": sources, "rows": rows}
+    # A part of a trace holds the devices of its processes, whether or not the export has a table of them.
+    counts = [count if source else 0 for count, source in zip(rows, sources, strict=True)]
+    listed = {"table": [*trace.frames], "source": sources, "rows": counts}
     return pl.DataFrame(listed, schema_overrides={"source": pl.String})
 
 
 def _operations(ops: pl.LazyFrame) -> pl.LazyFrame:
     return (
-        ops.group_by("kind", "device")
+        ops.group_by("kind", "device", timeline().alias("timeline"))
         .agg(
+            pl.col("gpu").first(),
             pl.col("stream").n_unique().alias("streams"),
             pl.len().alias("ops"),
             pl.col("duration_ns").sum().alias("sum_ns"),
         )
-        .sort("sum_ns", "kind", "device", descending=[True, False, False])
+        .sort("sum_ns", "kind", "device", "timeline", descending=[True, False, False, False])
+        .drop("timeline")
     )
+
+
+def _doubtful(ops: pl.LazyFrame) -> pl.LazyFrame:
+    """Processes that use one device ordinal without saying which GPU they mean: `pid`."""
+    claims = ops.filter(pl.col("gpu").is_null()).select("device", "pid").drop_nulls().unique()
+    return claims.filter(pl.col("device").is_duplicated()).select(pl.col("pid").unique())
 
 
 def _by_domain(nested: pl.LazyFrame) -> pl.LazyFrame:
@@ -160,7 +175,7 @@ def _threads(trace: Trace, nested: pl.LazyFrame) -> pl.LazyFrame:
     )
     programs = trace.processes.select("pid", pl.col("name").alias("process")).unique("pid", keep="first")
     calls = trace.api_calls.group_by("global_tid").agg(pl.len().alias("api_calls"))
-    opened = nested.group_by("global_tid").agg(pl.len().alias("ranges"))
+    opened = nested.filter(pl.col("captured_id").is_null()).group_by("global_tid").agg(pl.len().alias("ranges"))
     return (
         calls.join(opened, on="global_tid", how="full", coalesce=True)
         .join(named, on="global_tid", how="left")
@@ -192,9 +207,9 @@ def _missing(
     if covered.is_empty() and selection:
         yield _sentence(available(whole, selection))
     elif covered.is_empty():
-        yield f"No GPU activity: {TABLES['kernels'].remedy}."
+        yield f"No GPU activity: {whole.remedy('kernels')}."
     if by_domain.is_empty() and not (selection and whole.has("nvtx_events")):
-        yield f"No NVTX ranges: {TABLES['nvtx_events'].remedy}."
+        yield f"No NVTX ranges: {whole.remedy('nvtx_events')}."
 
 
 def _sentence(text: str) -> str:
@@ -202,18 +217,25 @@ def _sentence(text: str) -> str:
 
 
 def _oddities(
-    trace: Trace, covered: pl.DataFrame, by_domain: pl.DataFrame, elsewhere: int, backwards: int
+    operations: pl.DataFrame,
+    stated: Mapping[str, str],
+    covered: pl.DataFrame,
+    by_domain: pl.DataFrame,
+    elsewhere: int,
+    backwards: int,
 ) -> Iterator[str]:
     """What a reader must know to read the numbers right."""
-    if trace.has("graph_launches"):
+    if "graph" in operations["kind"]:
         yield "CUDA graphs are traced as a whole: profile with --cuda-graph-trace=node to see their kernels."
     early = covered.filter(pl.col("attributed_by") == "launched_before_capture")["ops"].sum()
     if early:
         yield f"{early:,} operations were launched before the capture began, so no range can be known for them."
+    if trace.format == KINETO and UNTIMED in stated:
+        yield f"{stated[UNTIMED]} events do not say when they began: they are left out."
     unfinished = by_domain["unfinished"].sum()
     if unfinished:
         yield f"{unfinished:,} ranges were never closed: they count as open to the end of the capture."
     if elsewhere:
         yield f"{elsewhere:,} start/end ranges close on another thread: they enclose nothing."
     if backwards:
-        yield f"{backwards:,} operations end before they start: their negative durations are counted as they are."
+        yield f"{backwards:,} operations end before they start: their negative durations are left out of sums."

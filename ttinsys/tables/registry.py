@@ -11,16 +11,28 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from parsers import Trace
-from parsers.schema import Table
-from parsers.tables import GPUS
+from parsers.schema import Column, Table
+from parsers.tables import EXPORT_INFO, STRINGS
+from parsers.tables.diagnostic_events import DIAGNOSTIC_EVENTS
+from parsers.tables.profiler_overheads import PROFILER_OVERHEADS
 from ttinsys.attribution.attribute import OPS, attribute
+from ttinsys.attribution.devices import NUMBERED_GPUS, numbered_gpus
 from ttinsys.attribution.launches import api_calls
-from ttinsys.attribution.nvtx import RANGES, ranges
+from ttinsys.attribution.nvtx import RANGES, RangeReader
 from ttinsys.tables.calls import CALLS, calls
 from ttinsys.tables.runs import RUNS, runs
 
+SOURCES = Table(
+    "sources",
+    Column("table", pl.String, "Name of the table."),
+    Column("source", pl.String, "Name that nsys gives it."),
+    doc="one row per table that the export has",
+)
+
 ANALYSIS_TABLES: dict[str, Table | None] = {
-    "ops": OPS, "ranges": RANGES, "calls": CALLS, "runs": RUNS, "gpus": GPUS, "api_calls": None,
+    "ops": OPS, "ranges": RANGES, "calls": CALLS, "runs": RUNS, "gpus": NUMBERED_GPUS, "api_calls": None,
+    "strings": STRINGS, "diagnostics": DIAGNOSTIC_EVENTS, "overheads": PROFILER_OVERHEADS, "sources": SOURCES,
+    "export_info": EXPORT_INFO,
 }  # fmt: skip
 """What an analysis may ask for, by the name of its parameter, and the declaration of its columns."""
 
@@ -31,14 +43,20 @@ def tables_of(trace: Trace) -> dict[str, pl.LazyFrame]:
     Args:
         trace: an opened trace, filtered or not.
     """
-    ops, nested = attribute(trace).cache(), ranges(trace).cache()
+    reader = RangeReader(trace, keep=True)
+    ops, nested = attribute(trace, reader).cache(), reader.scan().cache()
     return {
         "ops": ops,
         "ranges": nested,
         "calls": calls(ops, nested).cache(),
         "runs": runs(trace),
-        "gpus": trace.gpus,
+        "gpus": numbered_gpus(trace),
         "api_calls": api_calls(trace),
+        "strings": trace.strings,
+        "diagnostics": trace.frames["diagnostic_events"],
+        "overheads": trace.frames["profiler_overheads"],
+        "sources": pl.LazyFrame([*trace.sources.items()], schema=SOURCES.schema, orient="row"),
+        "export_info": trace.export_info,
     }
 
 

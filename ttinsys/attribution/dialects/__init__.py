@@ -1,6 +1,6 @@
 """Dialects: what the names of NVTX ranges say, by the tool that made them.
 
-    read_names(pl.DataFrame({"domain": [None], "name": ["aten::mm, seq = 7"], "attributes": [None]}))
+    read_names(pl.DataFrame({"domain": [None], "name": ["aten::mm, seq = 7"], "payload_json": [None]}))
 
 One file of this folder is one dialect: it declares a `Dialect` called `DIALECT`. A dialect claims names and reads a
 stable group name from them, and where they say so, role, component, step, direction, sequence number and sizes. The
@@ -24,25 +24,25 @@ import polars as pl
 
 READING = pl.Schema(
     {
-        "group": pl.String(),  # stable name: the same for all calls of a layer or operation
-        "operation": pl.String(),  # PyTorch operation, such as aten::addmm; null for modules and other ranges
-        "role": pl.String(),
-        "component": pl.String(),
-        "class": pl.String(),
+        "group": pl.Categorical(),  # stable name: the same for all calls of a layer or operation
+        "operation": pl.Categorical(),  # PyTorch operation, such as aten::addmm; null for modules and other ranges
+        "role": pl.Categorical(),
+        "component": pl.Categorical(),
+        "class": pl.Categorical(),
         "is_module": pl.Boolean(),  # whether the range is a call of a module
-        "direction": pl.String(),
+        "direction": pl.Categorical(),
         "step": pl.Int64(),
-        "phase": pl.String(),
+        "phase": pl.Categorical(),
         "seq": pl.Int64(),  # sequence number, which links a backward operation to its forward
         "sizes": pl.String(),  # sizes of the inputs, as JSON
         "types": pl.String(),
         "values": pl.String(),
         "op_id": pl.Int64(),
         "inputs": pl.String(),  # op_id and output number of each input, as JSON
-        "labelled_by": pl.String(),
+        "labelled_by": pl.Categorical(),
     }
 )
-"""What dialects read from names; null where a name does not say."""
+"""What dialects read from names; null where a name does not say. What few values make is categorical."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ class Dialect:
         source: where the examples come from.
         claims: whether a name is of this dialect: a Boolean over `domain`, `head` (the name up to its first comma) and
             `rest` (the four characters after the comma and its space). Over `name` it costs more where names are many.
-        reads: columns of `READING` over these, and over `name` and `attributes` (a structured payload as JSON).
-        examples: real names, and what is read from each; `domain` and `attributes` are those of the range.
+        reads: columns of `READING` over these, and over `name` and `payload_json`.
+        examples: real names, and what is read from each; `domain` and `payload_json` are those of the range.
         rank: dialects of lower ranks claim first.
     """
 
@@ -113,19 +113,19 @@ def dialects() -> tuple[Dialect, ...]:
     return (*_added, *known_dialects())
 
 
-def read_names(ranges: pl.DataFrame, columns: Iterable[str] = tuple(READING)) -> pl.DataFrame:
+def read_names(names: pl.DataFrame, columns: Iterable[str] = tuple(READING)) -> pl.DataFrame:
     """Read the names of ranges.
 
     Args:
-        ranges: `domain`, `name` and `attributes` (String), one row per range.
+        names: `domain`, `name` and `payload_json` (String), one row per distinct name.
         columns: columns of `READING` to read.
 
     Returns:
-        These columns, in the order of the ranges; `group` is null where no dialect claims the name.
+        These columns, in the order of the names; `group` is the name itself where no dialect claims it.
     """
     wanted = [name for name in READING if name in {*columns}]
     comma = pl.col("name").str.find(", ", literal=True)
-    keyed = ranges.select(
+    keyed = names.select(
         "domain",
         # A null length takes the whole name.
         pl.col("name").str.slice(0, comma).alias("head"),
@@ -133,27 +133,30 @@ def read_names(ranges: pl.DataFrame, columns: Iterable[str] = tuple(READING)) ->
     )
     used = dialects()
     if any("name" in dialect.claims.meta.root_names() for dialect in used):
-        keyed = keyed.with_columns(ranges["name"])
+        keyed = keyed.with_columns(names["name"])
     heads = keyed.unique(maintain_order=True).with_row_index("key")
     key = keyed.join(heads, on=keyed.columns, how="left", nulls_equal=True, maintain_order="left")["key"]
     claims = (pl.when(dialect.claims).then(pl.lit(number, pl.UInt16)) for number, dialect in enumerate(used))
     # Lazy frames compute what several expressions share once; others do not.
     heads = heads.lazy().with_columns(pl.coalesce(*claims, pl.lit(None, pl.UInt16)).alias("dialect")).collect()
     claimed_by = heads["dialect"].gather(key)
-    unread = claimed_by.is_null().arg_true()
-    parts, places = [pl.DataFrame(schema={name: READING[name] for name in wanted}).clear(unread.len())], [unread]
+    unclaimed = claimed_by.is_null().arg_true()
+    unread = pl.DataFrame(schema={name: READING[name] for name in wanted}).clear(unclaimed.len())
+    if "group" in wanted:
+        unread = unread.with_columns(names["name"].gather(unclaimed).cast(pl.Categorical).alias("group"))
+    parts, places = [unread], [unclaimed]
     for number in claimed_by.unique().drop_nulls():
         rows = (claimed_by == number).arg_true()
-        parts.append(_read(used[number], ranges[rows], heads, key.gather(rows), wanted))
+        parts.append(_read(used[number], names[rows], heads, key.gather(rows), wanted))
         places.append(rows)
-    if unread.is_empty() and len(parts) == 2:
+    if unclaimed.is_empty() and len(parts) == 2:
         return parts[1]
     # Put together, then in order: writing into columns would copy each of them once per dialect.
     return pl.concat(parts)[pl.concat(places).arg_sort()]
 
 
 def _read(
-    dialect: Dialect, ranges: pl.DataFrame, heads: pl.DataFrame, key: pl.Series, wanted: list[str]
+    dialect: Dialect, names: pl.DataFrame, heads: pl.DataFrame, key: pl.Series, wanted: list[str]
 ) -> pl.DataFrame:
     """Columns that one dialect reads from the names that it has claimed."""
     reads = {**dialect.reads, "labelled_by": pl.lit(dialect.name)}
@@ -161,10 +164,10 @@ def _read(
     of_name = [name for name in wanted if name in reads and name not in of_head]
     # Only heads of this dialect: the expressions of one may fail on the names of another.
     own = heads.lazy().filter(pl.col("dialect").is_not_null() & pl.col("key").is_in(key.unique().implode()))
-    read = own.select("key", *(reads[name].alias(name) for name in of_head)).collect()
+    read = own.select("key", *(reads[name].cast(READING[name]).alias(name) for name in of_head)).collect()
     columns = pl.DataFrame({"key": key}).join(read, on="key", how="left", maintain_order="left")
     if of_name:
-        rows = ranges.hstack(heads.select("head", "rest")[key])
+        rows = names.hstack(heads.select("head", "rest")[key])
         columns = columns.hstack(_once(rows, {name: reads[name] for name in of_name}))
     return columns.with_columns(
         pl.col(name).cast(READING[name]) if name in columns.columns else pl.lit(None, READING[name]).alias(name)

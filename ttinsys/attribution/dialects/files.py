@@ -41,7 +41,7 @@ else:
     from ttinsys._annotate import labels
 
 _VOCABULARY = {
-    "role": tuple(dict.fromkeys((*labels.ROLES, "communication"))),
+    "role": labels.ROLES,
     "component": labels.COMPONENTS,
     "phase": labels.PHASES,
     "direction": ("forward", "backward"),
@@ -96,12 +96,11 @@ def load_dialect(path: str | Path) -> Dialect:
 def _reads(found: list[pl.Expr], read: list[dict[str, pl.Expr]]) -> dict[str, pl.Expr]:
     """Expressions by column: for each name those of the first pattern that is found in it."""
     names = {column for expressions in read for column in expressions}
-    nothing = {column: pl.lit(None, READING[column]) for column in names}
     reads = {}
     for column in READING:
         if column in names:
-            values = [expressions.get(column, nothing[column]) for expressions in read]
-            chosen = nothing[column]
+            values = [expressions.get(column, pl.lit(None)) for expressions in read]
+            chosen = pl.lit(None)
             for is_found, value in reversed([*zip(found, values, strict=True)]):
                 chosen = pl.when(is_found).then(value).otherwise(chosen)
             reads[column] = chosen
@@ -154,7 +153,7 @@ def _value(key: str, text: str, match: str, groups: list[str], where: str) -> pl
         value = pl.concat_str([*pieces, pl.lit(text[end:])], ignore_nulls=key == "group")
         if key in _VOCABULARY:
             value = pl.when(value.is_in([*_VOCABULARY[key]])).then(value)
-    return value.cast(READING[key], strict=False)
+    return value.cast(pl.Int64, strict=False) if READING[key] == pl.Int64 else value
 
 
 def _number(reference: re.Match[str], groups: list[str], where: str) -> int:

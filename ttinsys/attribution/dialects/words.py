@@ -244,4 +244,6 @@ def folded(name: pl.Expr) -> pl.Expr:
     """
     apart = r"(^|[^A-Za-z0-9.])(?:0x[0-9a-fA-F]+|[0-9]+(?:\.[0-9]+)*)($|[^A-Za-z0-9])"
     # Twice, because two numbers may share the character between them.
-    return name.str.replace_all(apart, "${1}#${2}").str.replace_all(apart, "${1}#${2}")
+    without = name.str.replace_all(apart, "${1}#${2}").str.replace_all(apart, "${1}#${2}")
+    # A name of numbers alone would lose all that it says.
+    return pl.when(without.str.contains(r"[A-Za-z]")).then(without).otherwise(name)

@@ -1,4 +1,4 @@
-"""`--dialect FILE`, and the files that a person always uses."""
+"""Options of every command that reads a trace: the nsys that exports it, and dialects of its ranges' names."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ FOLDER_VARIABLE = "TTINSYS_DIALECTS"
 """Environment variable that names the folder of a person's files; empty for none."""
 
 
-def dialect_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--dialect`, which the command itself does not receive: names are read so until it ends."""
-    return click.option(
+def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--nsys`, and `--dialect`, which the command itself does not receive: names are read so until it ends."""
+    command = click.option(
         "--dialect",
         multiple=True,
         metavar="FILE",
@@ -23,6 +23,9 @@ def dialect_option(command: Callable[..., Any]) -> Callable[..., Any]:
         expose_value=False,
         callback=_use,
         help="Read the names of ranges by the patterns in this TOML file first; repeatable.",
+    )(command)
+    return click.option(
+        "--nsys", metavar="PATH", help="Export .nsys-rep reports with this nsys instead of the one on PATH."
     )(command)
 
 
