@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from tests import generated
 from tests.shared import FEW_EXAMPLES, SESSION_FOLDER
+from ttinsys.commands.input_options import FOLDER_VARIABLE
 
 settings.register_profile(FEW_EXAMPLES, max_examples=15, deadline=None)
 
@@ -19,6 +20,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Try few examples of each property in the fast tier, and make the folder for `tests.shared.made_once`."""
     if "not slow" in config.getoption("markexpr"):
         settings.load_profile(FEW_EXAMPLES)
+    os.environ[FOLDER_VARIABLE] = ""  # files of the person who runs the tests change no result
     if not is_worker(config):
         os.environ[SESSION_FOLDER] = tempfile.mkdtemp(prefix="ttinsys-tests-")  # workers inherit it
 

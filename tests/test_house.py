@@ -106,7 +106,14 @@ def public_names() -> dict[str, set[str]]:
     return homes
 
 
-INTERFACES = {"command": "commands", "draw": "figures", "REPORT": "stats", "writer": "exports", "COLUMNS": "exports"}
+INTERFACES = {
+    "command": "commands",
+    "draw": "figures",
+    "REPORT": "stats",
+    "writer": "exports",
+    "COLUMNS": "exports",
+    "DIALECT": "attribution",
+}
 """What every file of a room defines under one name, with one meaning."""
 
 

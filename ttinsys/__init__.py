@@ -6,7 +6,8 @@
 `load` opens what Nsight Systems exports. Every analysis is a function of opened traces that returns a
 `polars.DataFrame`: `dir(ttinsys)` lists them, `help(ttinsys.breakdown)` shows options and columns. `attribute` and
 `ranges` return `polars.LazyFrame`s, whose columns `OPS` and `RANGES` describe. `select` keeps a part of a trace, `plot`
-draws a table, `report` writes a page. `TraceError` is what a file that cannot serve raises.
+draws a table, `report` writes a page, `add_dialect` reads the names of your own ranges. `TraceError` is what a file
+that cannot serve raises.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _HOMES = {
     "RANGES": "ttinsys.attribution.nvtx",
     "Trace": "parsers",
     "TraceError": "parsers",
+    "add_dialect": "ttinsys.attribution.dialects",
     "attribute": "ttinsys.attribution.attribute",
     "load": "parsers",
     "plot": "ttinsys.pages.plot",

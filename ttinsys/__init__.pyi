@@ -9,6 +9,7 @@ from parsers import TraceError as TraceError
 from parsers import load as load
 from ttinsys.attribution.attribute import OPS as OPS
 from ttinsys.attribution.attribute import attribute as attribute
+from ttinsys.attribution.dialects import add_dialect as add_dialect
 from ttinsys.attribution.nvtx import RANGES as RANGES
 from ttinsys.attribution.nvtx import ranges as ranges
 from ttinsys.attribution.select import select as select

@@ -193,7 +193,7 @@ def _is_expected(error: Exception) -> bool:
 
 def _modules() -> dict[str, str]:
     """Module of each command, by the name of its file."""
-    shared = ("analyses", "exit_status", "options", "questions", "types")
+    shared = ("analyses", "exit_status", "input_options", "options", "questions", "types")
     found = {module.name: f"{analyses.__name__}.{module.name}" for module in pkgutil.iter_modules(analyses.__path__)}
     found |= {
         module.name: f"{commands.__name__}.{module.name}"

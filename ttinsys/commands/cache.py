@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ttinsys.commands.analyses import AnalysisCommand
+from ttinsys.commands.input_options import input_options
 from ttinsys.commands.options import note, one_trace, output_options, plot_option, save_plot, selection_options
 from ttinsys.measures.counters import CACHE
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     help="Match kernels to layers by NVTX range, by order of launches, or by whichever matches first (auto).",
 )
 @click.option("--ncu", metavar="PATH", help="Read .ncu-rep reports with this ncu instead of the one on PATH.")
-@click.option("--nsys", metavar="PATH", help="Export .nsys-rep reports with this nsys instead of the one on PATH.")
+@input_options
 @selection_options
 @output_options
 @plot_option

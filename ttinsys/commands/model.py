@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ttinsys.commands.analyses import AnalysisCommand
+from ttinsys.commands.input_options import input_options
 from ttinsys.commands.options import note, one_trace, output_options, plot_option, save_plot
 from ttinsys.measures.analytical import MODEL_COSTS
 
@@ -55,7 +56,7 @@ _CONFIGURATIONS = ("full", "tiny")
     "--size", type=click.Choice(_CONFIGURATIONS), help="Use the published configuration, or the tiny one of tests."
 )
 @click.option("--trace", metavar="TRACE", type=click.Path(path_type=Path), help="Compare with this trace of the model.")
-@click.option("--nsys", metavar="PATH", help="Export .nsys-rep reports with this nsys instead of the one on PATH.")
+@input_options
 @output_options
 @plot_option
 def command(

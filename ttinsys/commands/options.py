@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ttinsys.attribution.window import Window, parse_window
+from ttinsys.commands.input_options import input_options
 from ttinsys.render import FORMATS, PICTURES, SUFFIXES, Destination, OutputError, printable
 
 if TYPE_CHECKING:
@@ -39,13 +40,11 @@ class WindowType(click.ParamType):  # type: ignore[type-arg]  # generic only in 
 
 
 def trace_arguments(command: Command) -> Command:
-    """`TRACE...`, and `--nsys`."""
+    """`TRACE...`, `--nsys` and `--dialect`."""
     return _decorated(
         command,
         click.argument("traces", metavar="TRACE...", nargs=-1, required=True, type=click.Path(path_type=Path)),
-        click.option(
-            "--nsys", metavar="PATH", help="Export .nsys-rep reports with this nsys instead of the one on PATH."
-        ),
+        input_options,
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from ttinsys.commands.input_options import input_options
 from ttinsys.commands.options import note, progress
 
 
@@ -26,7 +27,7 @@ from ttinsys.commands.options import note, progress
     help="Write the page, its figures as SVG and its tables as CSV to this folder.",
 )
 @click.option("--force", is_flag=True, help="Replace FOLDER if an earlier reproduction wrote it.")
-@click.option("--nsys", metavar="PATH", help="Export .nsys-rep reports with this nsys instead of the one on PATH.")
+@input_options
 def command(folder: Path, output: Path, nsys: str | None, *, force: bool) -> None:
     """Run `ttinsys reproduce`."""
     from ttinsys.study.captures import captures_in

@@ -13,10 +13,12 @@ the part before the first comma, which are few; and what depends on the head alo
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 
 import polars as pl
 
@@ -52,7 +54,7 @@ class Dialect:
         doc: the tool, and what it writes.
         source: where the examples come from.
         claims: whether a name is of this dialect: a Boolean over `domain`, `head` (the name up to its first comma) and
-            `rest` (the four characters after the comma and its space).
+            `rest` (the four characters after the comma and its space). Over `name` it costs more where names are many.
         reads: columns of `READING` over these, and over `name` and `payload_json`.
         examples: real names, and what is read from each; `domain` and `payload_json` are those of the range.
         rank: dialects of lower ranks claim first.
@@ -79,9 +81,31 @@ def known_dialects() -> tuple[Dialect, ...]:
     return tuple(sorted(found, key=lambda dialect: (dialect.rank, dialect.name)))
 
 
-def add_dialect(dialect: Dialect) -> None:
-    """Let a dialect claim before all others, for the rest of the process."""
+def add_dialect(dialect: Dialect | str | Path) -> None:
+    """Let a dialect claim before all others, for the rest of the process.
+
+    Args:
+        dialect: a dialect, or a TOML file of patterns (see `ttinsys.attribution.dialects.files`).
+
+    Raises:
+        DialectError: The file cannot be used.
+    """
+    if not isinstance(dialect, Dialect):
+        from ttinsys.attribution.dialects.files import load_dialect
+
+        dialect = load_dialect(dialect)
     _added.append(dialect)
+
+
+@contextmanager
+def added_dialects(dialects: Iterable[Dialect]) -> Iterator[None]:
+    """Let dialects claim before all others, in their order, while the context lasts."""
+    before = [*_added]
+    _added.extend(dialects)
+    try:
+        yield
+    finally:
+        _added[:] = before
 
 
 def dialects() -> tuple[Dialect, ...]:
@@ -90,7 +114,7 @@ def dialects() -> tuple[Dialect, ...]:
 
 
 def read_names(names: pl.DataFrame, columns: Iterable[str] = tuple(READING)) -> pl.DataFrame:
-    """Read the names of names.
+    """Read the names of ranges.
 
     Args:
         names: `domain`, `name` and `payload_json` (String), one row per distinct name.
@@ -107,9 +131,11 @@ def read_names(names: pl.DataFrame, columns: Iterable[str] = tuple(READING)) -> 
         pl.col("name").str.slice(0, comma).alias("head"),
         pl.when(comma.is_not_null()).then(pl.col("name").str.slice(comma + 2, 4)).alias("rest"),
     )
+    used = dialects()
+    if any("name" in dialect.claims.meta.root_names() for dialect in used):
+        keyed = keyed.with_columns(names["name"])
     heads = keyed.unique(maintain_order=True).with_row_index("key")
     key = keyed.join(heads, on=keyed.columns, how="left", nulls_equal=True, maintain_order="left")["key"]
-    used = dialects()
     claims = (pl.when(dialect.claims).then(pl.lit(number, pl.UInt16)) for number, dialect in enumerate(used))
     # Lazy frames compute what several expressions share once; others do not.
     heads = heads.lazy().with_columns(pl.coalesce(*claims, pl.lit(None, pl.UInt16)).alias("dialect")).collect()

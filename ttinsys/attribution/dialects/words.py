@@ -120,7 +120,7 @@ _ROLE_BY_CLASS = (
 )  # fmt: skip
 _OF_ATTENTION = (
     ("cross_attention", r"^\w+CrossAttention\w*$|EncDecAttention|CrossAttn\w*$"),
-    ("temporal_attention", r"Temporal\w*Att|Time\w*Attention\w*$"),
+    ("temporal_attention", r"Temporal\w*Att|TimeAtt"),
     ("joint_attention", r"Joint\w*Att"),
     ("spatial_attention", r"Spatial\w*Att"),
 )
