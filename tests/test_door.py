@@ -94,7 +94,7 @@ def test_too_few_traces_and_things_that_are_none_are_refused(trace: ttinsys.Trac
 
 
 def test_trace_that_lacks_what_is_needed_is_refused_rather_than_answered_with_nulls() -> None:
-    with pytest.raises(Lacking, match="has no annotated FLOPs: capture it with"):
+    with pytest.raises(Lacking, match="has no call whose FLOPs are known: capture it with"):
         ttinsys.roofline(ttinsys.load(SYNTHETIC))
 
 

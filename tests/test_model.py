@@ -308,7 +308,7 @@ def test_marks_of_a_stranger_do_no_harm(tmp_path: Path) -> None:
 def test_trace_without_what_is_compared_says_what_to_do(tmp_path: Path) -> None:
     code, out, err = run(SD, "--trace", SAMPLES / "synthetic-stable-diffusion.sqlite")
     assert (code == 0, out) == (False, "")
-    assert "has no annotated attention call, so sequence lengths are unknown: capture it with" in err
+    assert "has no attention call whose lengths are known: capture it with" in err
     path = traced().write(tmp_path / "run.sqlite")
     code, out, err = run("flux", "--trace", path)
     assert (code == 0, out) == (False, "")

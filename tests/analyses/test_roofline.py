@@ -204,7 +204,7 @@ def test_sample_adds_up_to_its_operations_and_calls(by: str) -> None:
 @each_capture
 def test_capture_without_costs_is_refused_with_the_remedy(capture: Path) -> None:
     trace = parsers.load(capture)
-    with pytest.raises(Lacking, match=r"no annotated FLOPs|no GPU activity"):
+    with pytest.raises(Lacking, match=r"no call whose FLOPs are known|no GPU activity"):
         analyse("roofline", trace)
     frame = planned("roofline", trace)
     assert frame["gpu_ns"].sum() == planned("breakdown", trace)["sum_ns"].sum()

@@ -18,8 +18,8 @@ from ttinsys.attribution.nesting import lift
 from ttinsys.measures.attention_parts import PART_SOURCES, with_parts
 from ttinsys.measures.sums import known_sum, ratio, share
 from ttinsys.runner.registry import analysis
-from ttinsys.tables.calls import executed
-from ttinsys.tables.needs import ATTENTION_LENGTHS, GPU_ACTIVITY
+from ttinsys.tables.calls import executed, is_core
+from ttinsys.tables.needs import ATTENTION_RANGES, GPU_ACTIVITY
 
 ATTENTION = Table(
     "attention",
@@ -75,7 +75,7 @@ _NOT_CROSS = tuple(role for role in ATTENTION_ROLES if role != "cross_attention"
 _MIXING_CONVOLUTIONS = tuple(role for role in CONVOLUTION_ROLES if role != "pointwise_conv")
 
 
-@analysis(returns=ATTENTION, needs=(GPU_ACTIVITY, ATTENTION_LENGTHS))
+@analysis(returns=ATTENTION, needs=(GPU_ACTIVITY, ATTENTION_RANGES))
 def attention(ops: pl.LazyFrame, ranges: pl.LazyFrame, calls: pl.LazyFrame) -> pl.LazyFrame:
     """Divide attention time by role, and each role by part (Fig. 11 of the study).
 
@@ -124,7 +124,7 @@ def attention(ops: pl.LazyFrame, ranges: pl.LazyFrame, calls: pl.LazyFrame) -> p
 
 def _costs(calls: pl.LazyFrame) -> pl.LazyFrame:
     """Number, lengths and FLOPs of attention cores, and FLOPs of projections, by component and role."""
-    core, projection = pl.col("q_len").is_not_null(), pl.col("role") == "linear"
+    core, projection = is_core(), pl.col("role") == "linear"
     q_len, kv_len = pl.col("q_len"), pl.col("kv_len")
     return (
         calls.filter(pl.col("attention").is_not_null())

@@ -54,26 +54,27 @@ DIMENSIONS: tuple[str, ...] = get_args(Dimension)
 
 @analysis(
     returns=BREAKDOWN,
-    options=(Option("by", "Divide GPU time by this column; give two to cross them."), PROJECTIONS),
+    options=(Option("by", "Divide GPU time by this column; give two to cross them. The default is role, or operator "
+                    "where the role of most time is unknown."), PROJECTIONS),
     needs=(GPU_ACTIVITY,),
     across=True,
     steps=True,
 )
 def breakdown(
-    ops: pl.LazyFrame, *, by: tuple[Dimension, ...] = ("role",), projections: Projections = "linear"
+    ops: pl.LazyFrame, *, by: tuple[Dimension, ...] = (), projections: Projections = "linear"
 ) -> pl.LazyFrame:
     """Divide GPU time (Fig. 6 of the study).
 
     Args:
         ops: `OPS` of one or several traces.
-        by: Some of `DIMENSIONS`.
+        by: Some of `DIMENSIONS`; none for the role, or for the operator where the role of most time is unknown.
         projections: Whether linear layers of an attention keep their role (`linear`) or take that of the attention.
 
     Returns:
         `BREAKDOWN`, by trace, the longest sum first; steps in their order. `sum_ns` of a trace adds up to the sum over
         all of its operations, those without a range included.
     """
-    chosen = list(dict.fromkeys(by))
+    chosen = list(dict.fromkeys(by)) or ["role", "operator"]
     if "part" in chosen:
         ops = with_parts(ops)
     values = {
@@ -88,6 +89,11 @@ def breakdown(
         "phase": pl.col("phase").fill_null("(none)"),
         "part": pl.col("part").fill_null("(no attention)"),
     }
+    if not by:
+        known = pl.col("duration_ns").filter(pl.col("role").is_not_null()).sum()
+        has_roles = 2 * known >= pl.col("duration_ns").sum()
+        values["role"] = pl.when(has_roles).then(values["role"])
+        values["operator"] = pl.when(~has_roles).then("operator")
     duration = pl.col("duration_ns")
     baseline = pl.col("trace").to_physical() == 0
     traces = pl.col("trace").n_unique()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from ttinsys.attribution.aten import Surroundings, attention_roles, operation_name, role_of_operation, spelt_attention
+from ttinsys.attribution.aten import Surroundings, attention_roles, operation_name, spelt_attention, spelt_norms
 from ttinsys.attribution.dialects import read_names
 from ttinsys.attribution.labels import ATTENTION_ROLES, ITEM_BYTES
 from ttinsys.attribution.nesting import inherited, nest, sink
@@ -12,85 +12,89 @@ from ttinsys.attribution.nesting import inherited, nest, sink
 CORE_GROUP = "attention.core"
 """Group of the ranges that are added around spelt-out cores."""
 
-_PRODUCTS = ("aten::matmul", "aten::bmm", "aten::baddbmm", "aten::einsum", "aten::mm")
 _SHAPE = ("component", "batch", "heads", "q_len", "kv_len")
 
 
-def with_cores(nested: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
-    """Add a range around each attention that is spelt out: two products, with a softmax between them.
+def with_spelt(nested: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
+    """Add a range around what is spelt out in operations: an attention, and a root-mean-square norm.
 
-    So it reads as one that is a single operation: with lengths, FLOPs, and all that runs from its first product to its
-    second. The products and the softmax become details of it.
+    So an attention of two products and a softmax reads as one that is a single operation: with lengths, FLOPs, and all
+    that runs from its first product to its second. Its operations become details of it.
 
     Args:
         nested: ranges, with `OF_NAMES`, `SIZED` and `name_key`.
         names: distinct names, by `name_key`.
 
     Returns:
-        The ranges, nested again where one was added. An added range has the negative RangeId of its first product.
+        The ranges, nested again where one was added. An added range has the negative RangeId of its first operation.
     """
-    operations = [name for name in nested["operation"].unique().drop_nulls() if _may_be_core(name)]
-    if not any("oftmax" in name for name in operations):
+    present = {operation_name(name) for name in nested["operation"].unique().drop_nulls()}
+    finders = [
+        (spelt_attention, _core) if any("oftmax" in name for name in present) else None,
+        (spelt_norms, _norm) if not present.isdisjoint(_NORM_MARKS) else None,
+    ]
+    wanted = [finder for finder in finders if finder is not None]
+    if not wanted:
         return nested
-    backward = sink(nested, (nested["direction"] == "backward").fill_null(value=False))
-    rows = (nested["operation"].is_in(operations) & ~backward).arg_true()
-    calls = nested.select("index", "parent", "global_tid", pl.col("operation").cast(pl.String), "name_key")[rows]
-    position = pl.int_range(nested.height, dtype=pl.UInt32, eager=True)
-    is_module = nested["is_module"].fill_null(value=False)
-    module = inherited(nested, position.zip_with(is_module, pl.Series([None], dtype=pl.UInt32))).gather(rows)
-    # At the top of a thread nothing encloses: threads are told apart.
-    parent = pl.coalesce(pl.col("parent").cast(pl.Int64), -pl.col("global_tid").rank("dense").cast(pl.Int64))
-    calls = calls.hstack(read_names(names, ("sizes",))[calls["name_key"]]).with_columns(module.alias("module"))
-    cores = spelt_attention(
-        calls.select(
-            pl.col("index").cast(pl.Int64).alias("row"),
-            parent.alias("parent"),
-            "operation",
-            "sizes",
-            pl.coalesce(pl.col("module").cast(pl.Int64), parent).alias("module"),
-        )
-    )
-    if cores.is_empty():
-        return nested
+    threads = _operations(nested, names).partition_by("global_tid", maintain_order=True)
     kept = nested.drop("index", "parent", "depth")
-    return nest(pl.concat([kept, _around(kept, cores)], how="diagonal"))
+    added = []
+    for find, describe in wanted:
+        found = pl.concat([find(thread.drop("global_tid")) for thread in threads]) if threads else pl.DataFrame()
+        if found.height:
+            added.append(describe(found, _placed(kept, found)))
+    return nest(pl.concat([kept, *added], how="diagonal")) if added else nested
 
 
-def _may_be_core(operation: str) -> bool:
-    name = operation_name(operation)
-    return name in _PRODUCTS or "oftmax" in name or role_of_operation(name) in {"attention", "linear"}
+_NORM_MARKS = ("aten::rsqrt", "aten::linalg_vector_norm", "aten::norm")
 
 
-def _around(ranges: pl.DataFrame, cores: pl.DataFrame) -> pl.DataFrame:
-    """A range for each core, with the columns of the ranges that it has a value for."""
-    first = ranges[cores["row"]]
-    # Both products together: 2 B H q k (d + d'), so that d + d' follows; Q and O have q (d + d') elements, K and V
-    # k (d + d'), each once.
-    widths = pl.col("flops") // (
-        2 * pl.col("batch") * pl.col("heads").fill_null(1) * pl.col("q_len") * pl.col("kv_len")
+def _operations(nested: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
+    """Operations of the forward pass: `row`, `parent`, `operation`, `sizes`, `module` and `global_tid`."""
+    backward = sink(nested, (nested["direction"] == "backward").fill_null(value=False))
+    rows = (nested["operation"].is_not_null() & ~backward).arg_true()
+    is_module = nested["is_module"].fill_null(value=False)
+    position = pl.int_range(nested.height, dtype=pl.UInt32, eager=True)
+    module = inherited(nested, position.zip_with(is_module, pl.Series([None], dtype=pl.UInt32))).gather(rows)
+    calls = nested.select(
+        pl.col("index").cast(pl.Int64).alias("row"),
+        pl.col("parent").cast(pl.Int64),
+        pl.col("operation").cast(pl.String),
+        "global_tid",
+        "name_key",
+    )[rows]
+    sizes = read_names(names, ("sizes",))["sizes"].gather(calls["name_key"])
+    return calls.drop("name_key").with_columns(
+        sizes, pl.coalesce(module.cast(pl.Int64), pl.col("parent")).alias("module")
     )
-    elements = pl.col("batch") * pl.col("heads").fill_null(1) * (pl.col("q_len") + pl.col("kv_len")) * widths
+
+
+def _placed(ranges: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """Thread, times and IDs of the ranges to add, from their first operation to their last."""
+    first = ranges[found["row"]]
+    ids = [name for name in ("row_id", "range_id") if name in ranges.columns]
+    return first.select("global_tid", "start_ns", *(-pl.col(name) for name in ids), "dtype").with_columns(
+        ranges["end_ns"].gather(found["last_row"]), pl.lit("pytorch", pl.Categorical).alias("labelled_by")
+    )
+
+
+def _norm(found: pl.DataFrame, placed: pl.DataFrame) -> pl.DataFrame:
+    role = found["role"].cast(pl.Categorical)
+    return placed.with_columns(role.alias("group"), role.alias("operation"), role.alias("sized_role"))
+
+
+def _core(cores: pl.DataFrame, placed: pl.DataFrame) -> pl.DataFrame:
+    # Both products together take 2 B H q k (d + d'). So d + d' follows; Q and O have q (d + d') elements, K and V
+    # k (d + d'), and each moves once.
+    heads = pl.col("heads").fill_null(1)
+    widths = pl.col("flops") // (2 * pl.col("batch") * heads * pl.col("q_len") * pl.col("kv_len"))
+    elements = pl.col("batch") * heads * (pl.col("q_len") + pl.col("kv_len")) * widths
     item = pl.col("dtype").cast(pl.String).replace_strict(ITEM_BYTES, default=None, return_dtype=pl.Int64)
-    category = pl.Categorical
-    return (
-        cores.select("q_len", "kv_len", "heads", "batch", "flops")
-        .hstack(
-            [
-                first["global_tid"],
-                first["start_ns"],
-                ranges["end_ns"].gather(cores["last_row"]),
-                -first["row_id"],
-                first["dtype"],
-                *([(-first["range_id"])] if "range_id" in first.columns else []),
-            ]
-        )
-        .with_columns(
-            pl.lit(CORE_GROUP, category).alias("group"),
-            pl.lit("attention core", category).alias("operation"),
-            pl.lit("attention", category).alias("sized_role"),
-            pl.lit("pytorch", category).alias("labelled_by"),
-            (elements * item).alias("bytes"),
-        )
+    return placed.hstack(cores.select("q_len", "kv_len", "heads", "batch", "flops")).with_columns(
+        pl.lit(CORE_GROUP, pl.Categorical).alias("group"),
+        pl.lit("attention core", pl.Categorical).alias("operation"),
+        pl.lit("attention", pl.Categorical).alias("sized_role"),
+        (elements * item).alias("bytes"),
     )
 
 

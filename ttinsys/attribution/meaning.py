@@ -11,7 +11,7 @@ import polars as pl
 
 from parsers import Trace
 from ttinsys.attribution.aten import Surroundings, role_of_operation, surroundings
-from ttinsys.attribution.cores import axes_of_attention, with_cores
+from ttinsys.attribution.cores import axes_of_attention, with_spelt
 from ttinsys.attribution.dialects import read_names
 from ttinsys.attribution.dialects.pytorch import PROFILER_DOMAIN
 from ttinsys.attribution.gradients import of_forward
@@ -48,7 +48,7 @@ def with_readings(nested: pl.DataFrame, names: pl.DataFrame) -> tuple[pl.DataFra
     if read["labelled_by"].unique().drop_nulls().is_in(["ttinsys"]).all():
         return nested.hstack(read.select("group", "labelled_by")[nested["name_key"]]), None
     nested, around = _with_sizes(nested, names, read)
-    return with_cores(nested, names), around
+    return with_spelt(nested, names), around
 
 
 def with_labels(
@@ -192,12 +192,26 @@ def _attention(labelled: pl.DataFrame, around: Surroundings) -> list[pl.Series]:
 
 
 def _observed(labelled: pl.DataFrame, roles: pl.Series, family: tuple[str, ...]) -> pl.Series:
-    """Give a module of a family the role of the calls of this family in it, where they have one alone."""
+    """Give the modules of a family the role of the calls of this family in them, where they have one alone."""
     of_family = roles.is_in(family).fill_null(value=False)
-    owner = inherited(labelled, _positions(of_family & ~labelled["is_call"]))
+    is_module = of_family & ~labelled["is_call"]
+    owner = inherited(labelled, _positions(is_module))
+    above = extended(of_parent(labelled, owner), None)
     calls = pl.DataFrame({"owner": owner, "role": roles}).filter(of_family & labelled["is_call"]).drop_nulls()
-    single = calls.group_by("owner").agg(pl.col("role").unique()).filter(pl.col("role").list.len() == 1)
+    levels = []
+    # Modules of attention hold each other: the outer ones hold what is in the inner ones.
+    while calls.height and len(levels) < _MOST_NESTED:
+        calls = calls.unique(maintain_order=True)
+        levels.append(calls)
+        calls = calls.with_columns(above.gather(calls["owner"]).alias("owner")).drop_nulls()
+    if not levels:
+        return roles
+    single = pl.concat(levels).group_by("owner").agg(pl.col("role").unique()).filter(pl.col("role").list.len() == 1)
     return roles.scatter(single["owner"], single["role"].list.first())
+
+
+_MOST_NESTED = 8
+"""Most modules of attention that hold each other."""
 
 
 def _positions(flags: pl.Series) -> pl.Series:

@@ -20,10 +20,10 @@ PARTS = {
 }
 """Meaning of each `part`."""
 
-CORE = ".core"
-"""Ending of the name of a core's range."""
+CORE = r"\.core$|(?i:scaled[ _]?dot[ _]?product|sdpa)"
+"""What the name of a core's range has: ours ends so, others name what it computes."""
 
-PART_SOURCES = ("module", "module_id", "attention", "role", "operator", "start_ns")
+PART_SOURCES = ("module", "module_id", "attention", "role", "q_len", "operator", "start_ns")
 """Columns that the part of an operation is derived from."""
 
 
@@ -35,7 +35,9 @@ def with_parts(ops: pl.LazyFrame) -> pl.LazyFrame:
     """
     operator = pl.col("operator")
     call = [name for name in ("trace", "module_id") if name in ops.collect_schema()]
-    in_core = pl.col("attention").is_not_null() & pl.col("module").str.ends_with(CORE)
+    # A call with lengths is a core, and so is what a fused kernel computes where no lengths are known.
+    is_core = pl.col("module").str.contains(CORE) | pl.col("q_len").is_not_null() | (operator == "flash_attention")
+    in_core = pl.col("attention").is_not_null() & is_core
     softmax, product = pl.col("_softmax"), pl.col("_product")
     # The kernels of a core run in the order of their launches. Between two softmaxes lie the AV of the first and the
     # QK of the second. Without any softmax, the first product is QK.

@@ -65,7 +65,7 @@ SECTIONS = (
         "Where the time goes",
         "GPU time (sum of durations) by role, component and operator. Time without a layer is listed with the reason.",
         (
-            View("breakdown", "By role", {"by": ("role",)}, open=True),
+            View("breakdown", "By role, or operator", open=True),
             View("breakdown", "By component and role", {"by": ("role", "component")}),
             View("breakdown", "By operator", {"by": ("operator",)}),
         ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from parsers.schema import Column, Table
-from ttinsys.attribution.labels import LABELS
+from ttinsys.attribution.labels import ATTENTION_ROLES, LABELS
 
 CALLS = Table(
     "calls",
@@ -78,6 +78,12 @@ def executed(name: str) -> pl.Expr:
         name: `flops` or `bytes`.
     """
     return pl.col(name) * pl.col("executions")
+
+
+def is_core() -> pl.Expr:
+    """Whether a row of `CALLS` is an attention core; its lengths are unknown where a dialect writes no sizes."""
+    is_operation = (pl.col("labelled_by") == "pytorch") & pl.col("class").is_null()
+    return pl.col("q_len").is_not_null() | (is_operation & pl.col("role").is_in(ATTENTION_ROLES)).fill_null(value=False)
 
 
 def cores(calls: pl.LazyFrame) -> pl.LazyFrame:

@@ -66,20 +66,27 @@ GPU_ACTIVITY = Need(
     pl.len() > 0,
     "has no GPU activity, so there is nothing to time: profile on a machine with a GPU with --trace=cuda,nvtx",
 )
+_SHAPES = "profile with PyTorch's own ranges and shapes: `nsys profile --pytorch=autograd-shapes-nvtx`"
+
 ANNOTATED_ROLES = Need(
     "ranges",
     pl.col("role").is_not_null().any(),
-    f"has no annotated range, so the roles of its layers are unknown: {_ANNOTATE}",
+    f"has no range whose role is known: {_ANNOTATE}",
 )
 ATTENTION_LENGTHS = Need(
     "ranges",
     pl.col("q_len").is_not_null().any(),
-    f"has no annotated attention call, so sequence lengths are unknown: {_ANNOTATE}; {_LEAF}",
+    f"has no attention call whose lengths are known: {_ANNOTATE}; {_LEAF}, or {_SHAPES}",
+)
+ATTENTION_RANGES = Need(
+    "ranges",
+    pl.col("attention").is_not_null().any(),
+    f"has no range that is known to be attention: {_ANNOTATE}; {_LEAF}, or {_SHAPES}",
 )
 ANNOTATED_COSTS = Need(
     "ranges",
     pl.col("flops").is_not_null().any(),
-    f"has no annotated FLOPs: {_ANNOTATE}; {_LEAF}",
+    f"has no call whose FLOPs are known: {_ANNOTATE}; {_LEAF}, or {_SHAPES}",
 )
 ANNOTATED_RUNS = Need(
     "runs",
