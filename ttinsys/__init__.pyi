@@ -65,16 +65,19 @@ def attention(
 
 def breakdown(
     *traces: Trace,
-    by: Literal['role', 'operator', 'component', 'step', 'phase', 'part'] | tuple[Literal['role', 'operator', 'component', 'step', 'phase', 'part'], ...] = ('role',),
+    by: Literal['role', 'operator', 'variant', 'precision', 'component', 'step', 'phase', 'part'] | tuple[Literal['role', 'operator', 'variant', 'precision', 'component', 'step', 'phase', 'part'], ...] = ('role',),
     projections: Literal['linear', 'attention'] = 'linear',
+    steps_from: Literal['annotation', 'structure'] = 'annotation',
 ) -> pl.DataFrame:
-    """Divide GPU time by role, operator, component, step, phase or part of attention.
+    """Divide GPU time by role, operator, precision, component, step, phase or part of attention.
 
     Args:
         *traces: Traces that `ttinsys.load` opened.
         by: Divide GPU time by this column; give two to cross them.
         projections: Count projections of queries, keys, values and output as linear layers, or as their
             attention.
+        steps_from: Take steps from the annotation, or from the iterations found in the sequence of
+            kernels.
 
     Returns:
         A `polars.DataFrame`, one row per trace and per value of the chosen columns; the columns that
@@ -83,6 +86,9 @@ def breakdown(
             role: What the layer does, such as `linear`; `(not annotated)` in a range without
                 annotation, `(reason)` without a range.
             operator: What the kernel computes, such as `gemm`, read from its name.
+            variant: The operator, or its variant where the name tells one, such as `sparse_attention`.
+            precision: Precision of the kernel's operands, such as `bf16`, read from its name; `(not in
+                the name)` where it is not, `(no kernel)` for other operations.
             component: Part of the pipeline, such as `denoiser`; `(pipeline)` for the pipeline as a
                 whole, `(not annotated)` in a range without annotation, `(reason)` without a range.
             step: Number of the denoising step or token, from 0; null outside steps.
@@ -133,6 +139,7 @@ def diff(
     by: Literal['layer', 'path', 'role', 'component', 'operator', 'kernel'] | tuple[Literal['layer', 'path', 'role', 'component', 'operator', 'kernel'], ...] = ('layer',),
     per: Literal['trace', 'step'] = 'trace',
     confidence: float = 0.95,
+    steps_from: Literal['annotation', 'structure'] = 'annotation',
 ) -> pl.DataFrame:
     """Compare the GPU time of traces by layer, role, component, operator or kernel.
 
@@ -165,6 +172,8 @@ def diff(
         by: Align rows by this; give several to get a list for each.
         per: Compare the time of whole traces, or of their mean steps without what runs outside steps.
         confidence: Set the confidence level of the noise band (Welch's t-test).
+        steps_from: Take steps from the annotation, or from the iterations found in the sequence of
+            kernels.
 
     Returns:
         A `polars.DataFrame`, one row per trace after the first and value that traces are aligned by,
@@ -205,6 +214,7 @@ def diff(
 def gaps(
     *traces: Trace,
     by: Literal['trace', 'component', 'step'] = 'component',
+    steps_from: Literal['annotation', 'structure'] = 'annotation',
 ) -> pl.DataFrame:
     """Find where the GPU idles, and what it waits for.
 
@@ -216,6 +226,8 @@ def gaps(
     Args:
         *traces: Traces that `ttinsys.load` opened.
         by: Group rows by component or step, or give one row per GPU.
+        steps_from: Take steps from the annotation, or from the iterations found in the sequence of
+            kernels.
 
     Returns:
         A `polars.DataFrame`, one row per GPU and component, step or whole trace; `cpu_ns`, `launch_ns`,
@@ -272,6 +284,8 @@ def kernels(
         A `polars.DataFrame`, one row per kernel name, and per kind of copy, fill and graph:
             kind: Kind of operation: `kernel`, `memcpy`, `memset` or `graph`.
             operator: What the kernel computes, read from its name; the kind for other operations.
+            variant: Variant of the operator, such as `sparse_attention`; null where names tell none.
+            precision: Precision of the operands, such as `bf16`; null where the name does not tell it.
             instances: Number of executions.
             sum_ns (ns): Sum of durations.
             share (ratio): `sum_ns` divided by that of all GPU operations.
@@ -280,6 +294,8 @@ def kernels(
             min_ns (ns): Shortest duration.
             max_ns (ns): Longest duration.
             kernel: Kernel name with template arguments; nsys's `[CUDA ...]` name for other operations.
+            name: Kernel name that tells kernels apart in little room: functor and launcher for
+                PyTorch's elementwise kernels and reductions, others without namespaces and parameters.
     """
 
 def layers(
@@ -312,6 +328,7 @@ def lengths(
     by: Literal['call', 'length', 'step'] = 'call',
     role: Literal['spatial_attention', 'temporal_attention', 'spatiotemporal_attention', 'cross_attention', 'joint_attention', 'self_attention'] | tuple[Literal['spatial_attention', 'temporal_attention', 'spatiotemporal_attention', 'cross_attention', 'joint_attention', 'self_attention'], ...] = (),
     step: int | None = None,
+    steps_from: Literal['annotation', 'structure'] = 'annotation',
 ) -> pl.DataFrame:
     """List the sequence lengths of attention calls in order, as a histogram or by step.
 
@@ -325,6 +342,8 @@ def lengths(
         by: List calls in order, or group them by role and length, or by step.
         role: Keep attention of this role; give several to keep several.
         step: Keep calls of this step.
+        steps_from: Take steps from the annotation, or from the iterations found in the sequence of
+            kernels.
 
     Returns:
         A `polars.DataFrame`, one row per call, per role and length, or per step and component; columns
@@ -400,6 +419,7 @@ def phases(
     by: Literal['model', 'step'] = 'model',
     queries: int = 1,
     ridge: float | None = None,
+    steps_from: Literal['annotation', 'structure'] = 'annotation',
 ) -> pl.DataFrame:
     """Classify attention as prefill-like or decode-like, with its intensity and bandwidth.
 
@@ -413,6 +433,8 @@ def phases(
         by: Give rows for the whole run (model), or for each step.
         queries: Count calls of up to this many queries as decode-like.
         ridge: Set the ridge point in FLOPs per byte; the default is that of the GPU.
+        steps_from: Take steps from the annotation, or from the iterations found in the sequence of
+            kernels.
 
     Returns:
         A `polars.DataFrame`, one row per component, role, phase and kind, and per step where rows are
@@ -651,4 +673,47 @@ def speedup(
             caveat: What sets comparable traces apart beside the program, such as another GPU, in the
                 row `span`.
             like_share (ratio): Share of `before_ns` in operations that the trace ran alike.
+    """
+
+def structure(
+    *traces: Trace,
+    list: bool = False,
+) -> pl.DataFrame:
+    """Find iterations, the blocks in them, prologue and epilogue in the sequence of kernels alone.
+
+    No range is needed: kernels and CUDA graphs are compared by name, in the order in which they start on each device.
+    An iteration is what repeats at the longest distance, such as a denoising step, a token or a training iteration; a block
+    is what repeats in it, such as a layer. Where nothing repeats within an iteration, it may itself be a layer of one pass.
+
+    Args:
+        *traces: Traces that `ttinsys.load` opened.
+        list: List each iteration and block instead of summing them up.
+
+    Returns:
+        A `polars.DataFrame`, one row per device, per kind of part and per kind of block, or per part
+            and block where rows are listed; the rows of depth 1 add up to their device:
+            name: Name of the row: the device, or its part with its number where rows are listed.
+            depth: 0 for a device, 1 for its parts, 2 for the blocks in a part.
+            pid: ID of the process.
+            device: CUDA device ordinal.
+            part: `device`, `prologue`, `iteration`, `between` (between two iterations), `epilogue`, or
+                `block`.
+            number: Number of the iteration on its device, or of the block in its part, from 0; null in
+                a summary.
+            instances: Number of such parts or blocks.
+            ops: Number of GPU operations, memory copies and fills included.
+            ops_each: Median number of GPU operations of an instance.
+            sum_ns (ns): Sum of durations of the operations.
+            share (ratio): `sum_ns` divided by that of all devices.
+            busy_ns (ns): Time in which at least one operation runs, added up over the instances.
+            span_ns (ns): Time from first start to last end, added up over the instances.
+            median_ns (ns): Median span of an instance.
+            p95_ns (ns): Shortest span that at least 95% of the instances do not exceed.
+            min_ns (ns): Shortest span of an instance.
+            max_ns (ns): Longest span of an instance.
+            outliers: Number of instances whose span differs from the median by more than a tenth of it
+                and by more than three times the scaled median absolute deviation.
+            operators: Operators that take most of the time, with their shares.
+            start_ns (ns): Start time of the first operation.
+            end_ns (ns): Latest end time of an operation.
     """
