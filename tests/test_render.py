@@ -133,7 +133,7 @@ def test_sentences_are_broken_into_lines_and_not_cut(terminal: None) -> None:
     table = Table("told", Column("text", pl.String, "Sentence.", prose=True), Column("ops", pl.Int64, "Number."))
     frame = pl.DataFrame({"text": ["word " * 14 + "end.", "Short."], "ops": [1, 2]})
     text = re.sub(r"\x1b\[[01]m", "", table_text(frame, Destination(), table))
-    # 60 places less 3 for numbers and 2 between are room for 11 words, which take 54. An empty line parts rows of several lines.
+    # 60 places less 3 for numbers and 2 between are room for 11 words, which take 54. An empty line parts the rows.
     assert [line.rstrip() for line in text.splitlines()] == [
         f"{'text':54}  ops",
         "─" * 59,
