@@ -129,6 +129,22 @@ def test_last_column_is_cut_to_the_terminal(terminal: None) -> None:
     assert lines(frame) == ["sum (us)  name", "─" * 60, f"   0.005  {'x' * 33}…{'x' * 16}"]
 
 
+def test_sentences_are_broken_into_lines_and_not_cut(terminal: None) -> None:
+    table = Table("told", Column("text", pl.String, "Sentence.", prose=True), Column("ops", pl.Int64, "Number."))
+    frame = pl.DataFrame({"text": ["word " * 14 + "end.", "Short."], "ops": [1, 2]})
+    text = re.sub(r"\x1b\[[01]m", "", table_text(frame, Destination(), table))
+    # 60 places less 3 for numbers and 2 between are room for 11 words, which take 54. An empty line parts the rows.
+    assert [line.rstrip() for line in text.splitlines()] == [
+        f"{'text':54}  ops",
+        "─" * 59,
+        f"{' '.join(['word'] * 11):54}    1",
+        " ".join(["word"] * 3) + " end.",
+        "",
+        f"{'Short.':54}    2",
+        "",
+    ]
+
+
 def test_table_for_a_pipe_or_a_file_has_all_columns_and_whole_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     kernel = "void at::native::" + "x" * 1000

@@ -32,7 +32,8 @@ def gpu_identity(numbers: pl.DataFrame) -> Iterator[Finding]:
     if have["unknown"]:
         machine = f"{counted(have['gpus'], 'GPU')} in the list" if have["gpus"] else "no list of GPUs"
         yield Finding(
-            "warning",
+            # Of one process, no two GPUs are taken for one: only what its GPU can do is unknown.
+            "warning" if have["processes"] > 1 else "note",
             f"Which GPU {counted(have['unknown'], 'operation')} of {have['ops']:,} ran on is unknown: "
             f"{counted(have['processes'], 'process', 'processes')} with device {have['device']}, and {machine}.",
             ("gaps", "roofline", "phases"),
