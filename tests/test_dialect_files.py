@@ -22,8 +22,8 @@ match = '^Block(?<block>\d+)/attn q=(\d+) kv=(\d+) dim=(\d+)$'
 group = "block ${block} attention"
 role = "cross_attention"
 component = "denoiser"
-operation = "attention"
-sizes = "[[1, $2, $4], [1, $3, $4]]"
+operation = "aten::scaled_dot_product_attention"
+sizes = "[[1, $2, $4], [1, $3, $4], [1, $3, $4]]"
 module = true
 
 [[pattern]]
@@ -55,11 +55,11 @@ def test_the_first_pattern_that_is_found_reads_a_name(tmp_path: Path) -> None:
     row = read_by(written(tmp_path, TEAM), "Block3/attn q=4096 kv=77 dim=64")
     assert {key: value for key, value in row.items() if value is not None} == {
         "group": "block 3 attention",
-        "operation": "attention",
+        "operation": "aten::scaled_dot_product_attention",
         "role": "cross_attention",
         "component": "denoiser",
         "is_module": True,
-        "sizes": "[[1, 4096, 64], [1, 77, 64]]",
+        "sizes": "[[1, 4096, 64], [1, 77, 64], [1, 77, 64]]",
         "labelled_by": "team",
     }
 
@@ -189,6 +189,18 @@ def test_files_of_the_persons_folder_are_read(tmp_path: Path, trace: Path, monke
     assert f"{path}: pattern 1" in result.stderr
     monkeypatch.setenv(FOLDER_VARIABLE, "")
     assert layers(trace).exit_code == 0
+
+
+def test_sizes_of_a_file_give_lengths_and_operations(tmp_path: Path) -> None:
+    """2 x 2 x 4,096 x 77 x 64 FLOPs: two products of 4,096 queries and 77 keys of width 64."""
+    t = TraceBuilder()
+    main_thread = t.thread()
+    t.range(main_thread, "Block3/attn q=4096 kv=77 dim=64", 0, 100)
+    t.kernel(main_thread, "sgemm", launch=(10, 15), gpu=(120, 150))
+    opened = t.load(tmp_path)
+    with added_dialects([load_dialect(written(tmp_path, TEAM))]):
+        row = ttinsys.ranges(opened).select("role", "q_len", "kv_len", "flops").collect().row(0)
+    assert row == ("cross_attention", 4096, 77, 80_740_352)
 
 
 def test_python_adds_a_file(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ r"""A team's own names of ranges, as patterns in a TOML file.
     group = "block ${block} attention"
     role = "self_attention"
     component = "denoiser"
-    operation = "attention"
-    sizes = "[[1, $2, $4], [1, $3, $4]]"
+    operation = "aten::scaled_dot_product_attention"
+    sizes = "[[1, $2, $4], [1, $3, $4], [1, $3, $4]]"
 
     [[pattern]]
     match = '^tick (?<number>\d+)$'

@@ -72,18 +72,23 @@ _PHASES = (
     ("decode", r"^decod(?:e|ing) (?:phase|step|token|one token)$"),
 )
 
-_ANY = "|".join(f"(?:{rule})" for _, rule in (*_ROLES, *_COMPONENTS, *_PHASES))
+_BACKWARD = r"^(?:loss )?backward(?: pass)?$"
+_ANY = "|".join(f"(?:{rule})" for _, rule in (*_ROLES, *_COMPONENTS, *_PHASES, ("backward", _BACKWARD)))
 
 DIALECT = Dialect(
     name="phrases",
     doc="ranges that people name in words",
-    source="capture of zx3xyy/assignment2-systems; names in the NVTX documentation and in published nsys reports",
+    source=(
+        "captures of zx3xyy/assignment2-systems and openhackathons-org/AI-Profiler; nvtx.annotate in public "
+        "repositories"
+    ),
     claims=pl.col("rest").is_null() & _SAID.str.contains(_ANY),
     reads={
         "group": pl.col("head"),
         "role": first_rule(_ROLES, _SAID),
         "component": first_rule(_COMPONENTS, _SAID),
         "phase": first_rule(_PHASES, _SAID),
+        "direction": pl.when(_SAID.str.contains(_BACKWARD)).then(pl.lit("backward")),
     },
     examples={
         "scaled dot product attention": {"group": "scaled dot product attention", "role": "self_attention"},
@@ -97,7 +102,8 @@ DIALECT = Dialect(
         "vae_decode": {"role": None, "component": "vae"},
         "encode_prompt": {"component": "text_encoder"},
         "denoising loop": {"component": "denoiser"},
-        "prefill": {"phase": "prefill"},
+        "prefill": {"phase": "prefill", "direction": None},
+        "Backward pass": {"group": "Backward pass", "direction": "backward", "role": None},
     },
     rank=85,
 )  # fmt: skip

@@ -89,7 +89,9 @@ DIALECT = Dialect(
         "nn.Module: Linear_12": {"group": "Linear", "role": "linear"},
         "nn.Module: FluxAttention_7": {"group": "FluxAttention", "role": "self_attention"},
         "ProfilerStep#6": {"group": "ProfilerStep", "operation": None},
-        "Optimizer.step#Adadelta.step": {"group": "Optimizer.step#Adadelta.step", "operation": "Optimizer.step#Adadelta.step"},
+        "Optimizer.step#Adadelta.step": {
+            "group": "Optimizer.step#Adadelta.step", "operation": "Optimizer.step#Adadelta.step",
+        },
         "nccl:all_to_all, op_id = 994196": {"group": "nccl:all_to_all", "role": "communication"},
         "FSDP::pre_forward (blocks.9._checkpoint_wrapped_module), op_id = 993930": {
             "group": "FSDP::pre_forward (blocks.9._checkpoint_wrapped_module)", "operation": None, "role": None,

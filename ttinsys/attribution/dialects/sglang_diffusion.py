@@ -30,13 +30,19 @@ _LIKE = (_size(1, 0) == _BATCH) & _KEYS.is_not_null()
 _VALUES_LIKE_KEYS = (_size(2, 1) == _KEYS) & (_size(2, 2) == _size(1, 2))
 _KEYS_GIVEN = (_LIKE & (_HEADS_APART | (_ROLE == "cross_attention") | _VALUES_LIKE_KEYS)).fill_null(value=False)
 _IS_JOINT = _LIKE & ~_KEYS_GIVEN & (_WIDTH == _KEY_WIDTH) & (_KEYS != _QUERIES)
+# Sizes of PyTorch's attention: batch, heads, length and width, or batch, length and width of all heads together.
+_HEADS_GIVEN = (_HEADS_APART & (_size(1, 2) == _size(0, 2))).fill_null(value=False)
+_QUERY = pl.format("[{}, {}, {}]", _BATCH, _QUERIES, _WIDTH)
+_QUERY_OF_HEADS = pl.format("[{}, {}, {}, {}]", _BATCH, _size(0, 2), _QUERIES, _size(0, 3))
+_KEY_OF_HEADS = pl.format("[{}, {}, {}, {}]", _BATCH, _size(1, 2), _KEYS, _size(1, 3))
+_KEY = pl.format("[{}, {}, {}]", _BATCH, _KEYS, _WIDTH)
+_JOINT = pl.format("[{}, {}, {}]", _BATCH, _QUERIES + _KEYS, _WIDTH)
 _LENGTHS = (
-    pl.when(_KEYS_GIVEN)
-    .then(pl.format("[[{}, {}, {}], [{}, {}, {}]]", _BATCH, _QUERIES, _WIDTH, _BATCH, _KEYS, _KEY_WIDTH))
-    .when(_IS_JOINT)
-    .then(pl.format("[[{}, {}, {}]]", _BATCH, _QUERIES + _KEYS, _WIDTH))
-    .otherwise(pl.format("[[{}, {}, {}]]", _BATCH, _QUERIES, _WIDTH))
-)
+    pl.when(_HEADS_GIVEN).then(pl.format("[{}, {}, {}]", _QUERY_OF_HEADS, _KEY_OF_HEADS, _KEY_OF_HEADS))
+    .when(_KEYS_GIVEN).then(pl.format("[{}, {}, {}]", _QUERY, _KEY, _KEY))
+    .when(_IS_JOINT).then(pl.format("[{}, {}, {}]", _JOINT, _JOINT, _JOINT))
+    .otherwise(pl.format("[{}, {}, {}]", _QUERY, _QUERY, _QUERY))
+)  # fmt: skip
 _ROLE_BY_SIZE = (
     pl.when(_IS_ATTENTION & _IS_JOINT).then(pl.lit("joint_attention"))
     .when(_IS_ATTENTION & _KEYS_GIVEN & (_KEYS != _QUERIES)).then(pl.lit("cross_attention"))
@@ -60,7 +66,7 @@ DIALECT = Dialect(
     ),
     reads={
         "group": pl.coalesce(_PATH, _HEAD.str.replace(_STEP, "denoising_step_#")),
-        "operation": pl.when(_IS_ATTENTION).then(pl.lit("attention")),
+        "operation": pl.when(_IS_ATTENTION).then(pl.lit("aten::scaled_dot_product_attention")),
         "role": _ROLE_BY_SIZE,
         "component": pl.coalesce(
             component_of_path(_PATH),
@@ -82,16 +88,18 @@ DIALECT = Dialect(
         "scheduler_step": {"role": "scheduler", "component": "scheduler"},
         "transformer.blocks.0.attn1 in=[[1, 4096, 320]]": {
             "group": "transformer.blocks.0.attn1", "role": "self_attention", "component": "denoiser",
-            "operation": "attention", "sizes": "[[1, 4096, 320]]", "is_module": True,
+            "operation": "aten::scaled_dot_product_attention", "is_module": True,
+            "sizes": "[[1, 4096, 320], [1, 4096, 320], [1, 4096, 320]]",
         },
         "transformer.blocks.0.attn2 in=[[1, 4096, 320], [1, 77, 768]]": {
-            "role": "cross_attention", "operation": "attention", "sizes": "[[1, 4096, 320], [1, 77, 768]]",
+            "role": "cross_attention", "sizes": "[[1, 4096, 320], [1, 77, 320], [1, 77, 320]]",
         },
         "transformer.transformer_blocks.3.attn in=[[1, 4096, 3072], [1, 512, 3072], [4608, 64], [4608, 64]]": {
-            "role": "joint_attention", "sizes": "[[1, 4608, 3072]]",
+            "role": "joint_attention", "sizes": "[[1, 4608, 3072], [1, 4608, 3072], [1, 4608, 3072]]",
         },
         "transformer.blocks.7.attn1.attn in=[[1, 32760, 12, 128], [1, 32760, 12, 128], [1, 32760, 12, 128]]": {
-            "role": "self_attention", "sizes": "[[1, 32760, 1536], [1, 32760, 1536]]",
+            "role": "self_attention",
+            "sizes": "[[1, 12, 32760, 128], [1, 12, 32760, 128], [1, 12, 32760, 128]]",
         },
         "transformer.blocks.0.ffn.fc_in in=[[1, 4096, 320]]": {
             "role": "linear", "operation": None, "sizes": "[[1, 4096, 320]]",

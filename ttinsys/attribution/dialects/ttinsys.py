@@ -1,4 +1,4 @@
-"""Ranges of our own annotation: named after modules; marks beside them carry all else (`ttinsys.attribution.labels`)."""
+"""Ranges of our own annotation, named after modules; marks carry all else (`ttinsys.attribution.labels`)."""
 
 from __future__ import annotations
 
