@@ -65,7 +65,7 @@ def attention(
 
 def breakdown(
     *traces: Trace,
-    by: Literal['role', 'operator', 'variant', 'precision', 'component', 'step', 'phase', 'part'] | tuple[Literal['role', 'operator', 'variant', 'precision', 'component', 'step', 'phase', 'part'], ...] = ('role',),
+    by: Literal['role', 'operator', 'variant', 'precision', 'component', 'step', 'phase', 'part'] | tuple[Literal['role', 'operator', 'variant', 'precision', 'component', 'step', 'phase', 'part'], ...] = (),
     projections: Literal['linear', 'attention'] = 'linear',
     steps_from: Literal['annotation', 'structure'] = 'annotation',
 ) -> pl.DataFrame:
@@ -73,7 +73,8 @@ def breakdown(
 
     Args:
         *traces: Traces that `ttinsys.load` opened.
-        by: Divide GPU time by this column; give two to cross them.
+        by: Divide GPU time by this column; give two to cross them. The default is role, or operator
+            where the role of most time is unknown.
         projections: Count projections of queries, keys, values and output as linear layers, or as their
             attention.
         steps_from: Take steps from the annotation, or from the iterations found in the sequence of
