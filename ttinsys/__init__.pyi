@@ -193,8 +193,8 @@ def gaps(
             component: Part of the pipeline, such as `denoiser`; `(pipeline)` for the pipeline as a
                 whole, `(not annotated)` in a range without annotation, `(reason)` without a range.
             step: Number of the denoising step or token, from 0 in each run; null outside steps.
-            step_id: RangeId of the step's range, which tells steps of several runs apart; null outside
-                steps.
+            step_id: RangeId of the step's range, which tells steps of several runs apart; negative for
+                an iteration of `--steps-from structure`, null outside steps.
             span_ns (ns): Busy and idle time; over all rows of a device it adds up to first start to
                 last end.
             busy_ns (ns): Time in which operations run; overlap counts for the operation that began

@@ -2,9 +2,9 @@
 
     parts(pl.Series(["embed", "norm", "mm", "norm", "mm", "head"] * 9))
 
-`ttinsys.measures.repetition` finds a class of grams that cuts the sequence. Here the cuts move to where iterations begin
-and end. Landmarks, grams that an iteration has once, each at its place, say where that is: the first ones vote for the
-start, the last ones for the end. So an iteration may lack any of them, and hold more or fewer kernels than the others.
+`ttinsys.measures.repetition` finds a class of grams that cuts the sequence. Here the cuts move to where iterations
+begin and end. Landmarks, grams that an iteration has once, each at its place, say where: the first ones vote for the
+start, the last ones for the end. So an iteration may lack any of them, and hold more or fewer kernels than others.
 """
 
 from __future__ import annotations
@@ -79,7 +79,14 @@ def _described(grams: pl.DataFrame, cuts: Cuts) -> pl.DataFrame:
         return landmarks
     offset = pl.col("offset") - _moved(grams, spans)
     wrapped = pl.when(offset < 0).then(offset + cuts.period).when(offset >= cuts.period).then(offset - cuts.period)
-    return landmarks.with_columns(wrapped.otherwise(offset).alias("offset")).sort("offset", "width", "gram")
+    moved = landmarks.with_columns(wrapped.otherwise(offset).alias("offset")).sort("offset", "width", "gram")
+    # Landmarks that would all reach from one iteration into the next could tell neither start nor end.
+    return moved if 4 * _within(moved, cuts.period).height >= landmarks.height else landmarks
+
+
+def _within(landmarks: pl.DataFrame, period: float) -> pl.DataFrame:
+    """The landmarks that do not reach into the next iteration, which are missing at the end of the last."""
+    return landmarks.filter(pl.col("offset") + pl.col("width") <= period)
 
 
 def _moved(grams: pl.DataFrame, spans: pl.DataFrame) -> int:
@@ -217,8 +224,7 @@ def _spans(grams: pl.DataFrame, landmarks: pl.DataFrame, period: float, parents:
     Returns:
         `parent`, `first` and `end`, in order.
     """
-    # A gram that reaches into the next one is missing at the end of the last.
-    within = landmarks.filter(pl.col("offset") + pl.col("width") <= period)
+    within = _within(landmarks, period)
     half = min((within.height + 1) // 2, _VOTES)
     early, late = within.head(half), within.tail(half)
     found = _occurrences(grams, pl.concat([early, late]).unique(maintain_order=True), parents)
@@ -244,7 +250,9 @@ def _spans(grams: pl.DataFrame, landmarks: pl.DataFrame, period: float, parents:
     complete = pl.col("end").is_not_null() | ~is_last | (pl.col("to") - pl.col("first") >= _CUT_OFF * length)
     end = pl.min_horizontal(pl.col("end").fill_null(pl.col("first") + round(length)), "following")
     touching = (pl.col("following") - end <= max(2.0, length * _TOUCHING)) & ~is_last
-    return spans.filter(complete).select("parent", "first", pl.when(touching).then("following").otherwise(end).alias("end"))
+    return spans.filter(complete).select(
+        "parent", "first", pl.when(touching).then("following").otherwise(end).alias("end")
+    )
 
 
 def _occurrences(grams: pl.DataFrame, landmarks: pl.DataFrame, parents: pl.DataFrame) -> pl.DataFrame:
@@ -281,12 +289,12 @@ def _voted(found: pl.DataFrame, voters: pl.DataFrame, period: float, *, last: bo
         .sort("parent", "at", "offset", "width")
     )
     # Strays are many where the same kernels also run elsewhere: a vote counts where about all agree.
-    near, far = 2 * drift(period), (int(found["pos"].max() or 0) + 2 * period) * 2 + 1  # type: ignore[operator, arg-type]
+    near, far = 2 * drift(period), (int(found["pos"].max() or 0) + 2 * period) * 2 + 1  # type: ignore[arg-type]
     place = votes["parent"] * far + votes["at"]
     agreeing = place.search_sorted(place + near, "right") - place.search_sorted(place - near, "left")
     least = (_MINORITY if last else _MAJORITY) * voters.height
     votes = votes.filter(agreeing > least)
-    apart = (pl.col("at") - pl.col("at").shift(1) > max(0.5, period / 4)) | (
+    apart = (pl.col("at") - pl.col("at").shift(1) > max(0.5, min(near, period / 4))) | (
         pl.col("parent") != pl.col("parent").shift(1)
     )
     # A stray may lie before all that belongs together: the landmark that decides agrees with the others.
@@ -311,7 +319,11 @@ def _tiled(spans: pl.DataFrame, n: int) -> pl.DataFrame:
     """Iterations, and the rest of the sequence as prologue, between and epilogue."""
     iterations = spans.with_columns(pl.lit("iteration").alias("part"), pl.int_range(pl.len()).alias("number"))
     rest = pl.DataFrame(
-        {"first": [0, *spans["end"]], "end": [*spans["first"], n], "part": ["prologue", *["between"] * (spans.height - 1), "epilogue"]}
+        {
+            "first": [0, *spans["end"]],
+            "end": [*spans["first"], n],
+            "part": ["prologue", *["between"] * (spans.height - 1), "epilogue"],
+        }
     ).filter(pl.col("first") < pl.col("end"))
     return (
         pl.concat([iterations, rest], how="diagonal_relaxed")
@@ -326,10 +338,14 @@ def _blocks(grams: pl.DataFrame, tiles: pl.DataFrame) -> pl.DataFrame:
     rows = tiles.with_row_index("parent").with_columns(pl.col("parent").cast(pl.Int64))
     found = [
         spans.select(pl.lit(parent, pl.Int64).alias("parent"), "first", "end")
-        for parent, first, end in rows.filter(pl.col("part").is_in(["prologue", "epilogue"])).select("parent", "first", "end").iter_rows()
+        for parent, first, end in rows.filter(pl.col("part").is_in(["prologue", "epilogue"]))
+        .select("parent", "first", "end")
+        .iter_rows()
         if (spans := _repeats(grams.slice(first, end - first))) is not None
     ]
-    left = rows.filter(pl.col("part") == "iteration").select("parent", pl.col("first").alias("from"), pl.col("end").alias("to"))
+    left = rows.filter(pl.col("part") == "iteration").select(
+        "parent", pl.col("first").alias("from"), pl.col("end").alias("to")
+    )
     for _ in range(_VARIANTS):
         spans = _alike(grams, left)
         if spans is None:
