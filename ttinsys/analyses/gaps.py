@@ -42,8 +42,8 @@ GAPS = Table(
     Column("component", pl.String, "Part of the pipeline, such as `denoiser`; `(pipeline)` for the pipeline as a "
            "whole, `(not annotated)` in a range without annotation, `(reason)` without a range."),
     Column("step", pl.Int64, "Number of the denoising step or token, from 0 in each run; null outside steps."),
-    Column("step_id", pl.Int64, "RangeId of the step's range, which tells steps of several runs apart; null outside "
-           "steps."),
+    Column("step_id", pl.Int64, "RangeId of the step's range, which tells steps of several runs apart; negative for an "
+           "iteration of `--steps-from structure`, null outside steps."),
     Column("span_ns", pl.Int64, "Busy and idle time; over all rows of a GPU it adds up to first start to last end.",
            unit="ns"),
     Column("busy_ns", pl.Int64, "Time in which operations run; overlap counts for the operation that began first.",

@@ -58,7 +58,7 @@ _OPERATORS = 3
 """Operators that a row names."""
 
 
-def remarks(frame: pl.DataFrame) -> list[str]:
+def where_nothing_repeats(frame: pl.DataFrame) -> list[str]:
     """What a reader must know before trusting the table: where nothing repeats, and where levels are few.
 
     Args:
@@ -82,7 +82,7 @@ def remarks(frame: pl.DataFrame) -> list[str]:
     options=(Option("list", "List each iteration and block instead of summing them up."),),
     needs=(GPU_ACTIVITY,),
     tree="sum_ns",
-    remarks=remarks,
+    remarks=where_nothing_repeats,
 )
 def structure(ops: pl.LazyFrame, *, list: bool = False) -> pl.LazyFrame:
     """Sum up GPU time by iteration and block, which are found in the sequence of kernels.

@@ -43,9 +43,10 @@ def _along_time(data: pl.DataFrame) -> Any:
     if data.height > _MOST_BARS:
         data = data.filter(pl.col("depth") == 1).head(_MOST_BARS)
     first = pl.col("start_ns").min().over("lane")
+    suffix = pl.when(pl.col("depth") == 2).then(pl.lit(": blocks")).otherwise(pl.lit(""))
     bars = data.select(
         "name", "part", "ops", "operators",
-        pl.format("{}{}", "lane", pl.when(pl.col("depth") == 2).then(pl.lit(": blocks")).otherwise(pl.lit(""))).alias("row"),
+        pl.format("{}{}", "lane", suffix).alias("row"),
         ((pl.col("start_ns") - first) / 1e6).alias("from_ms"),
         ((pl.col("end_ns") - first) / 1e6).alias("to_ms"),
         (pl.col("span_ns") / 1e6).alias("span_ms"),

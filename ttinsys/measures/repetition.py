@@ -4,15 +4,16 @@
     cuts = search(with_grams(codes))
 
 A gram is a run of 1, 2, 4 or 8 symbols of one lane; equal grams are one class. The occurrences of a class cut the
-sequence into segments. A class cuts it well if symbols come back at the same offset in most segments. Order counts and a
-few symbols more or less do not, so the segments need not be equal: steps of a program rarely are. Everything is
-n log n, and the same for the same sequence.
+sequence into segments. A class cuts it well if symbols come back at the same offset in most segments. Order counts; a
+few symbols more or less do not, as the steps of a program are rarely equal. The search takes n log n, and is
+deterministic.
 
 Symbols count by their information, -log2 of their frequency: a run of one symbol tells nothing, wherever it is cut.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import polars as pl
@@ -33,14 +34,17 @@ _LEAST_REGULAR = 0.6
 """Share of neighbouring occurrences that have to be a period apart."""
 _NEAR_BEST = 0.85
 """A coarser period is preferred to a finer one that covers up to this much less."""
-_COMPARABLE = 0.75
-"""A finer period that covers this share of the best is one that a coarser one has to be more than a multiple of."""
 _FINER = 1.6
 """Least quotient of two periods that are of two levels."""
 _SAMPLE = 50_000
 """Symbols on which a candidate is judged: of more segments, evenly spaced ones count."""
 _MANY = 200_000
 """Symbols of a sequence of which all classes of grams are candidates."""
+_LEAST_SHARED = 0.6
+"""Share of the segments that have a symbol which comes back; half of it where they are many and long, for kernels may
+change midway."""
+_LONG = 64
+"""Least period of a long segment."""
 _STEADY = 32
 """Part of a period by which an offset, or a period, may differ from the median."""
 _PER_PERIOD = 2
@@ -65,7 +69,7 @@ class Cuts(NamedTuple):
 
 def drift(period: float) -> float:
     """How far the offset of a symbol may move from segment to segment."""
-    return max(2.0, min(period / _STEADY, period**0.5))
+    return max(2.0, min(period / _STEADY, math.sqrt(period)))
 
 
 def with_grams(codes: pl.Series, lanes: pl.Series | None = None, composite: pl.Series | None = None) -> pl.DataFrame:
@@ -77,10 +81,10 @@ def with_grams(codes: pl.Series, lanes: pl.Series | None = None, composite: pl.S
         composite: Whether a symbol stands for a program of its own, such as a CUDA graph.
 
     Returns:
-        `pos`, `composite`, `bits` (information of the symbol) and a column per width, `g1` to `g8`: the class of the gram;
-        null where its lane ends.
+        `pos`, `composite`, `bits` (information of the symbol) and a column per width, `g1` to `g8`: the class of the
+        gram; null where its lane ends.
     """
-    whole = pl.repeat(False, len(codes), eager=True) if composite is None else composite
+    whole = pl.repeat(value=False, n=len(codes), eager=True) if composite is None else composite
     frame = pl.DataFrame({"g1": codes.rank("dense").cast(pl.Int64), "composite": whole}).select(
         pl.int_range(pl.len(), dtype=pl.Int64).alias("pos"),
         "composite",
@@ -115,14 +119,9 @@ def search(grams: pl.DataFrame) -> Cuts | None:
         if (cuts := _judged(grams, occurrences.filter(pl.col("run") == run)["pos"], period, width)) is not None
     ]
     best = max((cuts.coverage for cuts in judged), default=0)
-    coarsest = sorted(judged, key=lambda cuts: (-cuts.period, -cuts.coverage, -len(cuts.positions)))
-    for cuts in coarsest:
-        finer = [
-            other
-            for other in judged
-            if other.coverage >= _COMPARABLE * best and other.period * _FINER <= cuts.period
-        ]
-        if cuts.coverage >= _NEAR_BEST * best and all(_exceeds(cuts, other) for other in finer):
+    near = [cuts for cuts in judged if cuts.coverage >= _NEAR_BEST * best]
+    for cuts in sorted(near, key=lambda cuts: (-cuts.period, -cuts.coverage, -len(cuts.positions))):
+        if all(_exceeds(cuts, finer) for finer in near if finer.period * _FINER <= cuts.period):
             return _cleanest(cuts, judged)
     return None
 
@@ -161,7 +160,9 @@ def _candidates(grams: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         .select("pos", "width", (pl.col("gram") * (WIDTHS[-1] + 1) + pl.col("width")).alias("class"))
         .sort("class", "pos")
         .with_columns(
-            pl.when(pl.col("class") == pl.col("class").shift(1)).then(pl.col("pos") - pl.col("pos").shift(1)).alias("gap")
+            pl.when(pl.col("class") == pl.col("class").shift(1))
+            .then(pl.col("pos") - pl.col("pos").shift(1))
+            .alias("gap")
         )
     )
     # A class that also occurs elsewhere, long before or after, repeats where its occurrences are close together.
@@ -255,18 +256,19 @@ def segments(grams: pl.DataFrame, positions: pl.Series, period: float) -> pl.Dat
         .with_columns(pl.int_ranges("cut", "limit").alias("pos"))
         .explode("pos", empty_as_null=False)
     )
-    return grams[indices["pos"] - first].with_columns(
-        indices["segment"], (indices["pos"] - indices["cut"]).alias("offset")
-    )
+    symbols: pl.DataFrame = grams[indices["pos"] - first]
+    return symbols.with_columns(indices["segment"], (indices["pos"] - indices["cut"]).alias("offset"))
 
 
 def _coming_back(symbols: pl.DataFrame, period: float) -> pl.DataFrame:
-    """The symbols that most segments have at about the same offset, with the median `expected` of these.
+    """The symbols that many segments have at about the same offset, with the median `expected` of these.
 
     The second symbol of a class in a segment is compared with the second ones of the others, and so on.
     """
     number = pl.int_range(pl.len()).over("segment", "gram")
-    least = max(2.0, 0.6 * symbols["segment"].n_unique())
+    count = symbols["segment"].n_unique()
+    fewer = _LEAST_SHARED / 2 * count + 3 if period >= _LONG else count
+    least = max(2.0, min(_LEAST_SHARED * count, fewer))
     return (
         symbols.drop_nulls("gram")
         .with_columns(number.alias("number"))

@@ -33,7 +33,7 @@ def findings(gathered: Gathered, trace: str) -> list[str]:
         # Sequence lengths are annotated on the CPU, so they are known without a GPU.
         return ["No GPU activity: no operation was timed on a GPU.", *_lengths(gathered, trace, 0)]
     whole_ns = int(ops["duration_ns"].sum())
-    rules = (_families, _components, _slowest_layer, _slowest_kernel, _attention, _lengths, _limits, _idle)
+    rules = (_families, _components, _slowest_layer, _slowest_kernel, _attention, _lengths, _limits, _repeats, _idle)
     return [sentence for rule in rules for sentence in rule(gathered, trace, whole_ns)]
 
 
@@ -133,6 +133,20 @@ def _limits(gathered: Gathered, trace: str, _: int) -> Iterator[str]:
         yield (
             f"Annotated layers reach {row['flops_per_s'] / 1e12:,.1f} TFLOP/s, {row['mfu']:.1%} of the GPU's peak, and "
             f"move at least {row['bytes_per_s'] / 1e9:,.0f} GB/s, {row['bandwidth_share']:.1%} of its bandwidth."
+        )
+
+
+def _repeats(gathered: Gathered, trace: str, _: int) -> Iterator[str]:
+    """What repeats in the sequence of kernels, where no step is annotated."""
+    if gathered.tables[trace]["ops"].select(pl.col("step").count()).collect().item():
+        return
+    frame = gathered.result("structure", [trace])
+    for row in frame.filter(pl.col("part") == "iteration").iter_rows(named=True):
+        outliers = f", {_counted(row['outliers'], 'outlier')}" if row["outliers"] else ""
+        yield (
+            f"No step is annotated, but {row['instances']:,} iterations of about {row['ops_each']:,.0f} operations "
+            f"repeat on GPU {row['device']}: {_ms(row['median_ns'])} at the median, {_ms(row['min_ns'])} to "
+            f"{_ms(row['max_ns'])}{outliers}."
         )
 
 

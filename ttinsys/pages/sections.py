@@ -95,6 +95,12 @@ SECTIONS = (
         (View("gaps", open=True),),
     ),
     Section(
+        "structure",
+        "What repeats",
+        "Iterations and the blocks in them, found in the sequence of kernels alone.",
+        (View("structure", open=True),),
+    ),
+    Section(
         "layers",
         "Slowest layers",
         "Every stack of ranges with the time launched directly in it (self) and with its nested ranges (total).",

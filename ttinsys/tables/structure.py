@@ -24,7 +24,7 @@ STEPS_FROM = Option(
 )
 
 PLACES = {"part": pl.String(), "tile": pl.Int64(), "iteration": pl.Int64(), "block": pl.Int64()}
-"""Columns that `structured` adds: the part, its number among the parts of the sequence, and those of iteration and block."""
+"""Columns that `structured` adds: the part, its number among the parts of the sequence, the iteration and the block."""
 
 _SEQUENCE = ("pid", "device")
 _NEEDED = (*_SEQUENCE, "context", "stream", "kind", "kernel", "start_ns")
@@ -46,10 +46,10 @@ def structured(ops: pl.LazyFrame) -> pl.LazyFrame:
 
 def _structured(ops: pl.DataFrame) -> pl.DataFrame:
     rows = ops.select(*_NEEDED).with_row_index("row")
-    order = ["start_ns", "context", "stream", "row"]
+    # Nothing depends on the order of the rows: where all of these are equal, so are the operations.
+    order = ["start_ns", "context", "stream", "kernel"]
     placed = [
-        _placed(sequence.sort(order, nulls_last=True))
-        for sequence in rows.partition_by(_SEQUENCE, maintain_order=True)
+        _placed(sequence.sort(order, nulls_last=True)) for sequence in rows.partition_by(_SEQUENCE, maintain_order=True)
     ]
     if not placed:
         return ops.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in PLACES.items())
