@@ -110,7 +110,7 @@ def test_name_and_call_mean_nothing_in_another_domain_or_process(t: TraceBuilder
 
 def test_trace_without_annotation_has_the_columns_and_no_value(tmp_path: Path) -> None:
     t = TraceBuilder()
-    t.range(t.thread(), "unet", 0, 100)
+    t.range(t.thread(), "work", 0, 100)
     t.kernel(t.thread(), "sgemm", launch=(10, 15), gpu=(20, 30))
     trace = t.load(tmp_path)
     for frame in (ttinsys.ranges(trace).collect(), ttinsys.attribute(trace).collect()):

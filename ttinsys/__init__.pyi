@@ -9,6 +9,7 @@ from parsers import TraceError as TraceError
 from parsers import load as load
 from ttinsys.attribution.attribute import OPS as OPS
 from ttinsys.attribution.attribute import attribute as attribute
+from ttinsys.attribution.dialects import add_dialect as add_dialect
 from ttinsys.attribution.nvtx import RANGES as RANGES
 from ttinsys.attribution.nvtx import ranges as ranges
 from ttinsys.attribution.select import select as select
@@ -64,15 +65,16 @@ def attention(
 
 def breakdown(
     *traces: Trace,
-    by: Literal['role', 'operator', 'component', 'step', 'phase', 'part'] | tuple[Literal['role', 'operator', 'component', 'step', 'phase', 'part'], ...] = ('role',),
+    by: Literal['role', 'operator', 'variant', 'precision', 'component', 'step', 'phase', 'part'] | tuple[Literal['role', 'operator', 'variant', 'precision', 'component', 'step', 'phase', 'part'], ...] = (),
     projections: Literal['linear', 'attention'] = 'linear',
     steps_from: Literal['annotation', 'structure'] = 'annotation',
 ) -> pl.DataFrame:
-    """Divide GPU time by role, operator, component, step, phase or part of attention.
+    """Divide GPU time by role, operator, precision, component, step, phase or part of attention.
 
     Args:
         *traces: Traces that `ttinsys.load` opened.
-        by: Divide GPU time by this column; give two to cross them.
+        by: Divide GPU time by this column; give two to cross them. The default is role, or operator
+            where the role of most time is unknown.
         projections: Count projections of queries, keys, values and output as linear layers, or as their
             attention.
         steps_from: Take steps from the annotation, or from the iterations found in the sequence of
@@ -85,6 +87,9 @@ def breakdown(
             role: What the layer does, such as `linear`; `(not annotated)` in a range without
                 annotation, `(reason)` without a range.
             operator: What the kernel computes, such as `gemm`, read from its name.
+            variant: The operator, or its variant where the name tells one, such as `sparse_attention`.
+            precision: Precision of the kernel's operands, such as `bf16`, read from its name; `(not in
+                the name)` where it is not, `(no kernel)` for other operations.
             component: Part of the pipeline, such as `denoiser`; `(pipeline)` for the pipeline as a
                 whole, `(not annotated)` in a range without annotation, `(reason)` without a range.
             step: Number of the denoising step or token, from 0; null outside steps.
@@ -102,6 +107,34 @@ def breakdown(
             max_ns (ns): Longest duration of an operation.
     """
 
+def check(
+    *traces: Trace,
+) -> pl.DataFrame:
+    """Check what a trace is fit for, and what would mend what it lacks.
+
+    Rules look for events that were lost, ranges that never close, tables that are missing, clocks that disagree, CUDA
+    graphs whose kernels are hidden, autotuning, warm-up, loading, and time that nsys itself took. Each finding has its
+    numbers, the analyses that it affects, and the nsys option or the change to the program that mends it. What was checked
+    and found sound is listed, too.
+
+    Gate: --strict exits with status 1 where a finding is a problem.
+
+    Args:
+        *traces: Traces that `ttinsys.load` opened.
+
+    Returns:
+        A `polars.DataFrame`, one row per finding, the gravest first:
+            severity: Gravity of the finding: `problem`, `warning`, `note`, `sound`.
+            finding: What was seen, with its numbers.
+            remedy: Option of nsys, or change to the program, that mends it; null where the trace is
+                sound.
+            affects: Analyses whose answers it affects; `all` where none escapes.
+            rule: Name of the rule: a file of `ttinsys/checks`.
+            count: Number of events that the finding is about; null where it is about the whole trace.
+            share (ratio): Share of the GPU time that the finding is about; for `attributed` that is
+                sound, the attributed share.
+    """
+
 def diff(
     *traces: Trace,
     by: Literal['layer', 'path', 'role', 'component', 'operator', 'kernel'] | tuple[Literal['layer', 'path', 'role', 'component', 'operator', 'kernel'], ...] = ('layer',),
@@ -116,7 +149,9 @@ def diff(
     (Welch's t-test), and as unknown where no step repeats it.
 
     Traces are comparable only if they show the same work. Different steps, missing parts of the pipeline, another model or
-    size, or a truncated or empty trace make a comparison unfair: it has no speedup, and it fails a gate.
+    size, other numbers of operations or FLOPs, or a truncated or empty trace make a comparison unfair: it has no speedup,
+    and it fails a gate. like_speedup still compares what both traces ran alike: the same kernel on the same grid, one by
+    one. Where only the number of steps differs, --per step compares the mean step.
 
     Gates: --fail-over 3% exits with status 1 where the whole trace, or a row with at least 1% of its time, is slower by
     more than 3% and by more than the noise. --budget FILE exits with status 1 where a limit is exceeded, or where nothing
@@ -147,21 +182,30 @@ def diff(
             trace: Name of the trace that is compared with the first one.
             by: What the row is aligned by, such as `layer`; `total` for the whole trace.
             change: Verdict on the difference: `faster`, `slower`, `noise`, `same`, `new`, `gone`,
-                `unknown`, `unfair`.
-            delta_ns (ns): Time of the trace minus time of the baseline.
-            speedup: Time of the baseline divided by time of the trace; null where one is 0 or the
-                comparison is unfair.
+                `count`, `unknown`, `unfair`.
+            speedup: Time of the baseline divided by time of the trace; null where one is 0, the
+                comparison is unfair, or `change` is `count`.
             before_ns (ns): Sum of GPU durations in the baseline.
             after_ns (ns): Sum of GPU durations in the trace.
+            before_ops: Number of GPU operations in the baseline.
+            after_ops: Number of GPU operations in the trace.
+            before_mean_ns (ns): Mean duration of an operation in the baseline; null where there is
+                none.
+            after_mean_ns (ns): Mean duration of an operation in the trace; null where there is none.
+            like_speedup: Speedup of operations that both traces ran alike (the same kernel on the same
+                grid, a copy of the same size), one by one, however often each ran; null where there are
+                none.
+            delta_ns (ns): Time of the trace minus time of the baseline.
             noise_ns (ns): Difference that repeated steps show anyway; null unless each trace has two
                 such steps.
             unfair: Why the traces are not comparable, in the row of the whole trace; null where they
                 are.
+            caveat: What sets comparable traces apart beside the program, such as another GPU, in the
+                row of the whole trace.
             role: Role of the layer; null for rows that are not layers.
             operator: Operator of the kernel; null for rows that are not kernels.
             share (ratio): `before_ns` divided by that of the whole baseline.
-            before_ops: Number of GPU operations in the baseline.
-            after_ops: Number of GPU operations in the trace.
+            like_share (ratio): Share of `before_ns` in operations that the trace ran alike.
             per: `step` where times are those of the mean step; null where they are those of the whole
                 trace.
             key: The layer, role, component, operator or kernel; `(reason)` for operations without a
@@ -182,21 +226,24 @@ def gaps(
 
     Args:
         *traces: Traces that `ttinsys.load` opened.
-        by: Group rows by component or step, or give one row per device.
+        by: Group rows by component or step, or give one row per GPU.
         steps_from: Take steps from the annotation, or from the iterations found in the sequence of
             kernels.
 
     Returns:
-        A `polars.DataFrame`, one row per device and component, step or whole trace; `cpu_ns`,
-            `launch_ns`, `sync_ns`, `latency_ns` and `unknown_ns` add up to `idle_ns`:
-            device: CUDA device ordinal.
+        A `polars.DataFrame`, one row per GPU and component, step or whole trace; `cpu_ns`, `launch_ns`,
+            `sync_ns`, `latency_ns` and `unknown_ns` add up to `idle_ns`:
+            device: CUDA device ordinal; null where the processes of a GPU number it differently.
+            gpu: Number of the GPU, as in `info`; null where the export does not tell which GPU it is,
+                and the row is of a process and its device.
+            pid: ID of the process whose device it is, where `gpu` is null; else null.
             component: Part of the pipeline, such as `denoiser`; `(pipeline)` for the pipeline as a
                 whole, `(not annotated)` in a range without annotation, `(reason)` without a range.
             step: Number of the denoising step or token, from 0 in each run; null outside steps.
             step_id: RangeId of the step's range, which tells steps of several runs apart; negative for
                 an iteration of `--steps-from structure`, null outside steps.
-            span_ns (ns): Busy and idle time; over all rows of a device it adds up to first start to
-                last end.
+            span_ns (ns): Busy and idle time; over all rows of a GPU it adds up to first start to last
+                end.
             busy_ns (ns): Time in which operations run; overlap counts for the operation that began
                 first.
             idle_ns (ns): Time without any operation, before the operations of the row.
@@ -215,9 +262,9 @@ def gaps(
             concurrent_ns (ns): Time in which two streams or more are busy; it counts for the operation
                 that began last.
             copy_ns (ns): Sum of durations of memory copies.
-            copy_exposed_ns (ns): Part of `copy_ns` in which no kernel but NCCL's runs on the device.
+            copy_exposed_ns (ns): Part of `copy_ns` in which no kernel but NCCL's runs on the GPU.
             nccl_ns (ns): Sum of durations of NCCL kernels.
-            nccl_exposed_ns (ns): Part of `nccl_ns` in which no other kernel runs on the device.
+            nccl_exposed_ns (ns): Part of `nccl_ns` in which no other kernel runs on the GPU.
             wait_ns (ns): Time from the opening of the step on the CPU to its first operation on the
                 GPU; null outside steps.
             from_ns (ns): First start on the GPU, relative to the first annotated range (or, without
@@ -238,6 +285,8 @@ def kernels(
         A `polars.DataFrame`, one row per kernel name, and per kind of copy, fill and graph:
             kind: Kind of operation: `kernel`, `memcpy`, `memset` or `graph`.
             operator: What the kernel computes, read from its name; the kind for other operations.
+            variant: Variant of the operator, such as `sparse_attention`; null where names tell none.
+            precision: Precision of the operands, such as `bf16`; null where the name does not tell it.
             instances: Number of executions.
             sum_ns (ns): Sum of durations.
             share (ratio): `sum_ns` divided by that of all GPU operations.
@@ -246,6 +295,8 @@ def kernels(
             min_ns (ns): Shortest duration.
             max_ns (ns): Longest duration.
             kernel: Kernel name with template arguments; nsys's `[CUDA ...]` name for other operations.
+            name: Kernel name that tells kernels apart in little room: functor and launcher for
+                PyTorch's elementwise kernels and reductions, others without namespaces and parameters.
     """
 
 def layers(
@@ -438,7 +489,8 @@ def ranges_by_name(
             share (ratio): `total_ns` divided by the GPU time of the trace; null where that is 0.
             cpu_ns (ns): Sum of durations of the ranges on the CPU; null where no range was closed.
             role: What the annotated module does, such as `linear`; null for other ranges.
-            range: Name of the range; `(reason)` for GPU operations without a range.
+            range: Stable name of the range, the same for all its calls; `(reason)` for GPU operations
+                without a range.
     """
 
 def roofline(
@@ -460,13 +512,17 @@ def roofline(
         float32: Compare 32-bit floats with the peak of TF32, or of single precision.
 
     Returns:
-        A `polars.DataFrame`, one row per device and layer, role or component, the longest first, and
-            per reason why work has no layer:
+        A `polars.DataFrame`, one row per GPU and layer, role or component, the longest first, and per
+            reason why work has no layer:
             component: Part of the pipeline, such as `denoiser`; `(pipeline)` for the pipeline as a
                 whole, `(not annotated)` in a range without annotation, `(reason)` without a range.
             role: What the layer does, such as `linear`; `(not annotated)` in a range without
                 annotation, `(reason)` without a range.
-            device: CUDA device ordinal; null for calls whose GPU work is not in the trace.
+            device: CUDA device ordinal; null for calls whose GPU work is not in the trace, and where
+                the processes of a GPU number it differently.
+            gpu: Number of the GPU, as in `info`; null for calls whose GPU work is not in the trace, and
+                where the export does not tell which GPU it is.
+            pid: ID of the process whose device it is, where `gpu` is null; else null.
             gpu_ns (ns): Sum of GPU durations of the calls, without those of annotated ranges in them.
             intensity (FLOP/B): Arithmetic intensity: `flops` divided by `least_bytes`; null where no
                 cost is annotated.
@@ -579,8 +635,9 @@ def speedup(
     End to end has three rows: the time from the first start to the last end (span), the time in which at least one
     operation runs (busy), and the sum of durations (sum). Components and roles divide the sum. The gain is the part of the
     baseline's sum that was saved; gains of components, or of roles, add up to that of the sum. The limit is the speedup of
-    the sum if a part took no time at all (Amdahl's law). Traces that do not show the same work are not comparable and get
-    no speedup; the column unfair says why.
+    the sum if a part took no time at all (Amdahl's law). Traces that do not show the same work, down to the number of
+    operations of each operator and layer, are not comparable and get no speedup; the column unfair says why. like_speedup
+    still compares what both ran alike, one by one.
 
     Args:
         *traces: Traces that `ttinsys.load` opened; the first is the baseline.
@@ -597,6 +654,14 @@ def speedup(
                 comparison is unfair.
             before_ns (ns): Time of the baseline; for components and roles, the sum of durations.
             after_ns (ns): Time of the trace; for components and roles, the sum of durations.
+            before_ops: Number of GPU operations in the baseline; null for span and busy.
+            after_ops: Number of GPU operations in the trace; null for span and busy.
+            before_mean_ns (ns): Mean duration of an operation in the baseline; null where there is
+                none.
+            after_mean_ns (ns): Mean duration of an operation in the trace; null where there is none.
+            like_speedup: Speedup of operations that both traces ran alike (the same kernel on the same
+                grid, a copy of the same size), one by one, however often each ran; null where there are
+                none, and for span and busy.
             gain (ratio): Time saved, divided by the time of the whole baseline.
             share (ratio): `before_ns` divided by the sum of the whole baseline; null for span and busy.
             limit: Speedup of the sum if the part took no time; null where the part is all of it, and
@@ -606,6 +671,9 @@ def speedup(
             model: Model that the trace ran; null where annotation does not name it.
             baseline: Name of the trace that it is compared with.
             unfair: Why the traces are not comparable, in the row `span`; null where they are.
+            caveat: What sets comparable traces apart beside the program, such as another GPU, in the
+                row `span`.
+            like_share (ratio): Share of `before_ns` in operations that the trace ran alike.
     """
 
 def structure(

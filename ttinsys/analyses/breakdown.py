@@ -54,8 +54,14 @@ DIMENSIONS: tuple[str, ...] = get_args(Dimension)
 
 @analysis(
     returns=BREAKDOWN,
-    options=(Option("by", "Divide GPU time by this column; give two to cross them. The default is role, or operator "
-                    "where the role of most time is unknown."), PROJECTIONS),
+    options=(
+        Option(
+            "by",
+            "Divide GPU time by this column; give two to cross them. The default is role, or operator "
+            "where the role of most time is unknown.",
+        ),
+        PROJECTIONS,
+    ),
     needs=(GPU_ACTIVITY,),
     across=True,
     steps=True,
@@ -77,18 +83,7 @@ def breakdown(
     chosen = list(dict.fromkeys(by)) or ["role", "operator"]
     if "part" in chosen:
         ops = with_parts(ops)
-    values = {
-        "role": role(projections),
-        "operator": pl.col("operator"),
-        "variant": pl.coalesce("variant", "operator"),
-        "precision": pl.when(pl.col("kind") == "kernel")
-        .then(pl.col("precision").fill_null("(not in the name)"))
-        .otherwise(pl.lit("(no kernel)")),
-        "component": component(),
-        "step": pl.col("step"),
-        "phase": pl.col("phase").fill_null("(none)"),
-        "part": pl.col("part").fill_null("(no attention)"),
-    }
+    values = _values(projections)
     if not by:
         known = pl.col("duration_ns").filter(pl.col("role").is_not_null()).sum()
         has_roles = 2 * known >= pl.col("duration_ns").sum()
@@ -125,3 +120,19 @@ def breakdown(
         )
         .sort("trace", *(name for name in chosen if name == "step"), pl.col("sum_ns").neg(), *chosen)
     )
+
+
+def _values(projections: Projections) -> dict[str, pl.Expr]:
+    """The value of an operation in each of `DIMENSIONS`."""
+    return {
+        "role": role(projections),
+        "operator": pl.col("operator"),
+        "variant": pl.coalesce("variant", "operator"),
+        "precision": pl.when(pl.col("kind") == "kernel")
+        .then(pl.col("precision").fill_null("(not in the name)"))
+        .otherwise(pl.lit("(no kernel)")),
+        "component": component(),
+        "step": pl.col("step"),
+        "phase": pl.col("phase").fill_null("(none)"),
+        "part": pl.col("part").fill_null("(no attention)"),
+    }

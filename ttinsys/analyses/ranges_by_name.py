@@ -27,7 +27,8 @@ RANGES_BY_NAME = Table(
     Column("share", pl.Float64, "`total_ns` divided by the GPU time of the trace; null where that is 0.", unit="ratio"),
     Column("cpu_ns", pl.Int64, "Sum of durations of the ranges on the CPU; null where no range was closed.", unit="ns"),
     Column("role", pl.String, "What the annotated module does, such as `linear`; null for other ranges."),
-    Column("range", pl.String, "Stable name of the range, the same for all its calls; `(reason)` for GPU operations without a range."),
+    Column("range", pl.String, "Stable name of the range, the same for all its calls; `(reason)` for GPU operations "
+           "without a range."),
     doc="one row per range name and domain, and one per reason why an operation has no range",
 )  # fmt: skip
 

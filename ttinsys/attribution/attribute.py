@@ -88,8 +88,8 @@ OPS = Table(
     Column("attributed_by", pl.String, "How the range was found, or why there is none: a key of `REASONS`."),
     Column("module", pl.String, "Stable name of the innermost range that has a role, or of the forward call whose "
            "gradient it computes; null where there is none."),
-    Column("module_id", pl.Int64, "RangeId of the innermost range that has a role; null where there is none. `flops` and "
-           "`bytes` belong to this call as a whole, and are repeated on each of its operations."),
+    Column("module_id", pl.Int64, "RangeId of the innermost range that has a role; null where there is none. `flops` "
+           "and `bytes` belong to this call as a whole, and are repeated on each of its operations."),
     *LABELS,
     doc="one row per GPU operation",
 )  # fmt: skip

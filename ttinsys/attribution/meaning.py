@@ -11,6 +11,7 @@ import polars as pl
 
 from parsers import Trace
 from ttinsys.attribution.aten import Surroundings, role_of_operation, surroundings
+from ttinsys.attribution.aten.names import ATTENTION_FAMILY
 from ttinsys.attribution.cores import axes_of_attention, with_spelt
 from ttinsys.attribution.dialects import read_names
 from ttinsys.attribution.dialects.pytorch import PROFILER_DOMAIN
@@ -29,9 +30,6 @@ _STRONG = (*(role for roles in FAMILIES.values() for role in roles), "communicat
 
 _CONVOLUTIONS = {"aten::conv3d": "spatiotemporal_conv"}
 
-ATTENTION = "attention"
-"""Role of an attention whose axis is not known yet."""
-
 
 def with_readings(nested: pl.DataFrame, names: pl.DataFrame) -> tuple[pl.DataFrame, Surroundings | None]:
     """Read the names of ranges, and add a range around each attention that is spelt out in products and a softmax.
@@ -41,8 +39,8 @@ def with_readings(nested: pl.DataFrame, names: pl.DataFrame) -> tuple[pl.DataFra
         names: distinct names, by `name_key`: `domain`, `name` and `payload_json`.
 
     Returns:
-        The ranges, with `OF_NAMES`, `seq` and `SIZED`, or with `group` and `labelled_by` alone where only our annotation
-        named ranges; and what tells the axes of attention, None in that case.
+        The ranges, with `OF_NAMES`, `seq` and `SIZED`, or with `group` and `labelled_by` alone where only our
+        annotation named ranges; and what tells the axes of attention, None in that case.
     """
     read = read_names(names, OF_NAMES)
     if read["labelled_by"].unique().drop_nulls().is_in(["ttinsys"]).all():
@@ -58,8 +56,9 @@ def with_labels(
 
     Args:
         trace: the trace of the ranges; None where it has no mark, and so no annotation.
-        nested: ranges, and `around`: as `with_readings` returns them.
+        nested: ranges, as `with_readings` returns them.
         names: distinct names, by `name_key`.
+        around: what tells the axes of attention, as `with_readings` returns it.
     """
     named = nested.with_columns(names["name"].gather(nested["name_key"]).alias("name")) if trace is not None else nested
     labels = labels_of_marks(trace, named)
@@ -89,8 +88,8 @@ def with_labels(
 def _with_sizes(nested: pl.DataFrame, names: pl.DataFrame, read: pl.DataFrame) -> tuple[pl.DataFrame, Surroundings]:
     """Add `OF_NAMES`, `seq` and `SIZED` to ranges, from their names; and gather what tells the axes of attention."""
     if (read["direction"] == "backward").any():
-        # The PyTorch profiler's numbers are payloads. The engine's own frame around a backward has the number of what is
-        # in it, and is no operation.
+        # The PyTorch profiler's numbers are payloads. The engine's own frame around a backward has the number of what
+        # is in it, and is no operation.
         of_profiler = (names["domain"] == PROFILER_DOMAIN) & read["operation"].is_not_null()
         read = read.with_columns(read_names(names, ("seq",))["seq"], of_profiler.alias("_of_profiler"))
     nested = nested.hstack(read[nested["name_key"]])
@@ -157,10 +156,10 @@ def _roles(nested: pl.DataFrame, ours: pl.Series) -> list[pl.Series]:
         of_parent(nested, inherited(nested, split["module"])).alias("around"),
     )
     specific = (pl.col("around") != "other").fill_null(value=False)
-    detail = pl.col("within") | (specific & ~pl.col("operation").is_in([*_STRONG, ATTENTION]))
-    role = pl.coalesce(pl.when(~detail).then("operation"), pl.when(~pl.col("within")).then("module"))
+    detail = pl.col("within") | (specific & ~pl.col("operation").is_in([*_STRONG, ATTENTION_FAMILY]))
+    told_role = pl.coalesce(pl.when(~detail).then("operation"), pl.when(~pl.col("within")).then("module"))
     told = split.select(
-        pl.when(~pl.col("ours")).then(role).alias("role"),
+        pl.when(~pl.col("ours")).then(told_role).alias("role"),
         (pl.col("operation").is_not_null() & ~detail & ~pl.col("ours")).alias("is_call"),
     )
     return _with_others(nested, told, ours).get_columns()
@@ -179,12 +178,12 @@ def _with_others(nested: pl.DataFrame, told: pl.DataFrame, ours: pl.Series) -> p
 
 def _attention(labelled: pl.DataFrame, around: Surroundings) -> list[pl.Series]:
     """`role`, where what runs in a module tells the axes of its attention or convolution, and `attention`."""
-    attends = labelled["role"].is_in([ATTENTION, *ATTENTION_ROLES]).fill_null(value=False)
+    attends = labelled["role"].is_in([ATTENTION_FAMILY, *ATTENTION_ROLES]).fill_null(value=False)
     owner = inherited(labelled, _positions(attends & ~labelled["is_call"]))
     named = extended(labelled["role"], None).gather(owner.fill_null(labelled.height)).alias("named")
     cores = attends & (labelled["is_call"] | labelled["q_len"].is_not_null())
     axes = axes_of_attention(labelled.with_columns(named), cores, around)
-    roles = axes.zip_with(cores, labelled["role"]).replace(ATTENTION, "self_attention")
+    roles = axes.zip_with(cores, labelled["role"]).replace(ATTENTION_FAMILY, "self_attention")
     for family in (ATTENTION_ROLES, FAMILIES["convolution"]):
         roles = _observed(labelled, roles, family)
     nothing = pl.Series([None], dtype=pl.Categorical)
@@ -198,7 +197,7 @@ def _observed(labelled: pl.DataFrame, roles: pl.Series, family: tuple[str, ...])
     owner = inherited(labelled, _positions(is_module))
     above = extended(of_parent(labelled, owner), None)
     calls = pl.DataFrame({"owner": owner, "role": roles}).filter(of_family & labelled["is_call"]).drop_nulls()
-    levels = []
+    levels: list[pl.DataFrame] = []
     # Modules of attention hold each other: the outer ones hold what is in the inner ones.
     while calls.height and len(levels) < _MOST_NESTED:
         calls = calls.unique(maintain_order=True)

@@ -25,7 +25,7 @@ from ttinsys.attribution.meaning import with_labels, with_readings
 from ttinsys.attribution.nesting import extended, nest
 from ttinsys.attribution.paths import with_paths
 from ttinsys.attribution.replays import with_replays
-from ttinsys.attribution.texts import TEXTS, distinct_names, with_texts
+from ttinsys.attribution.texts import TEXTS, number_names, with_texts
 from ttinsys.attribution.unpopped import may_leak, without_leaks
 
 RANGES = Table(
@@ -160,7 +160,7 @@ def _nested(trace: Trace, wanted: set[str]) -> tuple[pl.DataFrame, int]:
         nested = with_replays(trace, nested)
         apart = apart.with_columns(pl.lit(None, pl.String).alias("name"))
         return with_crossing(nested, apart) if apart.height else nested, nested.height
-    key, names = distinct_names(found, texts)
+    key, names = number_names(found, texts)
     apart = with_texts(apart, texts) if apart.height else apart
     del texts
     nested = without_leaks(nest(found.drop("domain", *TEXTS).with_columns(key)), names)

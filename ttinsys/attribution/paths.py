@@ -1,7 +1,7 @@
 """Paths of nested ranges: the groups from the outermost range to each.
 
-Paths are few where ranges are many, so each level of nesting numbers its distinct pairs of path and group, and a text is
-made once for each path.
+Paths are few where ranges are many, so each level of nesting numbers its distinct pairs of path and group, and a text
+is made once for each path.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def prices(nested: pl.DataFrame, names: pl.DataFrame) -> tuple[pl.Series, pl.Dat
 
 
 def _output_sizes(nested: pl.DataFrame, names: pl.DataFrame, calls: pl.DataFrame) -> pl.Series:
-    """`output_size` of each name, as JSON: of convolutions whose stride and padding are not recorded, as by emit_nvtx."""
+    """`output_size` of each name, as JSON: of convolutions whose stride and padding emit_nvtx does not record."""
     nothing = pl.repeat(None, names.height, dtype=pl.String, eager=True).alias("output_size")
     bare = pl.col("operation").str.contains("conv") & pl.col("values").is_null() & pl.col("sizes").is_not_null()
     if calls.filter(bare).is_empty():

@@ -30,7 +30,7 @@ def with_texts(events: Frame, strings: Frame) -> Frame:
     return events
 
 
-def distinct_names(ranges: pl.DataFrame, strings: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
+def number_names(ranges: pl.DataFrame, strings: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
     """Number the distinct names of ranges: there may be few names and many ranges, and a name is read once.
 
     Args:

@@ -165,6 +165,8 @@ def _with_parts(kernels: pl.DataFrame) -> pl.DataFrame:
     numbered = ordered.with_columns(
         pl.col("module").rle_id().cast(pl.Int64).alias("module_id"),
         pl.int_range(pl.len(), dtype=pl.Int64).alias("start_ns"),
+        # ncu counts kernels and records no sizes.
+        pl.lit(None, pl.Int64).alias("q_len"),
     )
     return with_parts(numbered.lazy()).collect()
 

@@ -14,7 +14,7 @@ from ttinsys.attribution.labels import ATTENTION_ROLES, LABELS
 CALLS = Table(
     "calls",
     Column("range_id", pl.Int64, "nsys's RangeId of the call's range."),
-    Column("module", pl.String, "Name of the range: the module's path in the pipeline."),
+    Column("module", pl.String, "Stable name of the range: the module's path in the pipeline, or an operation."),
     Column("path", pl.String, "Names of all ranges around the call and its own, outermost first, joined by `/`."),
     Column("depth", pl.UInt32, "Number of enclosing ranges."),
     *LABELS,
@@ -53,15 +53,15 @@ def calls(ops: pl.LazyFrame, ranges: pl.LazyFrame) -> pl.LazyFrame:
             pl.col("ops", "gpu_ns").sum(),
         )
     )
-    captured = ranges.select(pl.col("captured_id").drop_nulls().unique().alias("range_id"))
+    repeated = ranges.select(pl.col("captured_id").drop_nulls().unique().alias("range_id"))
     # What was captured runs when it is replayed, and not when it is captured.
-    recorded = captured.join(launched, on="range_id", how="anti")
+    recorded = repeated.join(launched, on="range_id", how="anti")
     return (
         ranges.filter(pl.col("role").is_not_null())
         .join(launched, on="range_id", how="left", maintain_order="left")
         .join(recorded, on="range_id", how="anti", maintain_order="left")
         .with_columns(
-            pl.col("name").alias("module"),
+            pl.col("group").alias("module"),
             pl.col("start_ns").alias("cpu_start_ns"),
             (pl.col("end_ns") - pl.col("start_ns")).alias("cpu_ns"),
             pl.col("executions").fill_null(1),

@@ -104,8 +104,8 @@ def overview(
     annotations = marks(trace)
     made_up = [f"No machine ran this: {stated[key]}." for key in _MADE_UP if key in stated]
     missing = _missing(whole, covered, by_domain, selection)
-    odd = _oddities(trace, operations, stated, covered, by_domain, elsewhere.item(), backwards.item())
-    odd = [*odd, *_unpopped(leaking)]
+    odd = [*_oddities(trace, operations, stated, covered, by_domain, elsewhere.item(), backwards.item())]
+    odd += _unpopped(leaking)
     doubts = [doubt(doubtful["pid"].to_list())] if doubtful.height else []
     return Overview(
         path=trace.path,
