@@ -33,6 +33,8 @@ BREAKDOWN = Table(
            "whole, `(not annotated)` in a range without annotation, `(reason)` without a range."),
     Column("step", pl.Int64, "Number of the denoising step or token, from 0; null outside steps."),
     Column("phase", pl.String, "Phase of an autoregressive step: `prefill` or `decode`; `(none)` elsewhere."),
+    Column("direction", pl.String, "`backward` for the computation of gradients, `forward` for the rest of such a trace; "
+           "`(none)` elsewhere."),
     Column("part", pl.String, "Part of attention, a key of `ttinsys.measures.attention_parts.PARTS`; `(no attention)` "
            "elsewhere."),
     Column("instances", pl.UInt32, "Number of GPU operations."),
@@ -47,7 +49,7 @@ BREAKDOWN = Table(
     doc="one row per trace and per value of the chosen columns; the columns that were not chosen are null",
 )  # fmt: skip
 
-Dimension = Literal["role", "operator", "variant", "precision", "component", "step", "phase", "part"]
+Dimension = Literal["role", "operator", "variant", "precision", "component", "step", "phase", "direction", "part"]
 DIMENSIONS: tuple[str, ...] = get_args(Dimension)
 """Columns that GPU time can be divided by."""
 
@@ -134,5 +136,6 @@ def _values(projections: Projections) -> dict[str, pl.Expr]:
         "component": component(),
         "step": pl.col("step"),
         "phase": pl.col("phase").fill_null("(none)"),
+        "direction": pl.col("direction").fill_null("(none)"),
         "part": pl.col("part").fill_null("(no attention)"),
     }

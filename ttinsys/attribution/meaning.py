@@ -145,9 +145,10 @@ def _roles(nested: pl.DataFrame, ours: pl.Series) -> list[pl.Series]:
         name: _CONVOLUTIONS.get(name, "spatial_conv") if role == "convolution" else role for name, role in known.items()
     }
     by_name = _OPERATION.replace_strict(known, default=None, return_dtype=pl.Categorical)
+    by_size = pl.when(pl.col("sized_role") != "convolution").then("sized_role")
     is_operation = _OPERATION.is_not_null() & ~_IS_MODULE.fill_null(value=False)
     split = nested.select(
-        pl.when(is_operation).then(pl.coalesce("sized_role", by_name, _ROLE)).alias("operation"),
+        pl.when(is_operation).then(pl.coalesce(by_size, by_name, _ROLE)).alias("operation"),
         pl.when(~is_operation).then(pl.coalesce(_ROLE, "sized_role")).alias("module"),
     )
     split = split.with_columns(
