@@ -17,18 +17,16 @@ def with_crossing(nested: pl.DataFrame, crossing: pl.DataFrame) -> pl.DataFrame:
         nested: ranges with any columns of `RANGES`.
         crossing: columns of the same names, of those that do not come from nesting, and `name`.
     """
-    first = nested.height
     name = pl.format("{} (closes on another thread)", pl.col("name").fill_null(UNNAMED))
-    computed = {
-        "index": pl.int_range(first, first + crossing.height, dtype=pl.UInt32, eager=True),
+    known: dict[str, pl.Expr] = {column: pl.col(column) for column in crossing.columns}
+    known |= {
+        "index": pl.int_range(pl.len(), dtype=pl.UInt32) + nested.height,
         "depth": pl.lit(0),
         "kind": pl.lit(CROSS_THREAD),
         "group": name,
         "path": name,
     }
-    known = {**{column: pl.col(column) for column in crossing.columns}, **computed}
     marked = crossing.select(
-        (pl.lit(known[column]) if column == "index" else known.get(column, pl.lit(None))).cast(dtype).alias(column)
-        for column, dtype in nested.schema.items()
+        known.get(column, pl.lit(None)).cast(dtype).alias(column) for column, dtype in nested.schema.items()
     )
     return pl.concat([nested, marked])

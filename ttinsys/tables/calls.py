@@ -53,9 +53,9 @@ def calls(ops: pl.LazyFrame, ranges: pl.LazyFrame) -> pl.LazyFrame:
             pl.col("ops", "gpu_ns").sum(),
         )
     )
-    captured = ranges.select(pl.col("captured_id").drop_nulls().unique().alias("range_id"))
+    repeated = ranges.select(pl.col("captured_id").drop_nulls().unique().alias("range_id"))
     # What was captured runs when it is replayed, and not when it is captured.
-    recorded = captured.join(launched, on="range_id", how="anti")
+    recorded = repeated.join(launched, on="range_id", how="anti")
     return (
         ranges.filter(pl.col("role").is_not_null())
         .join(launched, on="range_id", how="left", maintain_order="left")
