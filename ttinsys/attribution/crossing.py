@@ -17,16 +17,15 @@ def with_crossing(nested: pl.DataFrame, crossing: pl.DataFrame) -> pl.DataFrame:
         nested: ranges with any columns of `RANGES`.
         crossing: columns of the same names, of those that do not come from nesting, and `name`.
     """
-    first = nested.height
     name = pl.format("{} (closes on another thread)", pl.col("name").fill_null(UNNAMED))
-    computed = {
-        "index": pl.int_range(first, first + crossing.height, dtype=pl.UInt32),
+    known: dict[str, pl.Expr] = {column: pl.col(column) for column in crossing.columns}
+    known |= {
+        "index": pl.int_range(pl.len(), dtype=pl.UInt32) + nested.height,
         "depth": pl.lit(0),
         "kind": pl.lit(CROSS_THREAD),
         "group": name,
         "path": name,
     }
-    known: dict[str, pl.Expr] = {**{column: pl.col(column) for column in crossing.columns}, **computed}
     marked = crossing.select(
         known.get(column, pl.lit(None)).cast(dtype).alias(column) for column, dtype in nested.schema.items()
     )

@@ -104,8 +104,7 @@ def overview(
     annotations = marks(trace)
     made_up = [f"No machine ran this: {stated[key]}." for key in _MADE_UP if key in stated]
     missing = _missing(whole, covered, by_domain, selection)
-    odd = [*_oddities(trace, operations, stated, covered, by_domain, elsewhere.item(), backwards.item())]
-    odd += _unpopped(leaking)
+    odd = _oddities(trace, operations, stated, covered, by_domain, elsewhere.item(), backwards.item())
     doubts = [doubt(doubtful["pid"].to_list())] if doubtful.height else []
     return Overview(
         path=trace.path,
@@ -120,7 +119,7 @@ def overview(
         ranges=by_domain,
         coverage=covered,
         runs=tuple(run_descriptions(annotations)),
-        notes=tuple(dict.fromkeys([*made_up, *missing, *odd, *doubts, *unread(annotations)])),
+        notes=tuple(dict.fromkeys([*made_up, *missing, *odd, *_unpopped(leaking), *doubts, *unread(annotations)])),
     )
 
 
