@@ -685,6 +685,7 @@ def structure(
     No range is needed: kernels and CUDA graphs are compared by name, in the order in which they start on each device.
     An iteration is what repeats at the longest distance, such as a denoising step, a token or a training iteration; a block
     is what repeats in it, such as a layer. Where nothing repeats within an iteration, it may itself be a layer of one pass.
+    With `--steps-from structure`, other analyses take the iterations for steps.
 
     Args:
         *traces: Traces that `ttinsys.load` opened.

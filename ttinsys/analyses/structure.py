@@ -2,11 +2,11 @@
 
 ttinsys structure run.sqlite
 ttinsys structure run.sqlite --list --plot structure.svg
-ttinsys breakdown run.sqlite --by step --steps-from structure
 
 No range is needed: kernels and CUDA graphs are compared by name, in the order in which they start on each device.
 An iteration is what repeats at the longest distance, such as a denoising step, a token or a training iteration; a block
 is what repeats in it, such as a layer. Where nothing repeats within an iteration, it may itself be a layer of one pass.
+With `--steps-from structure`, other analyses take the iterations for steps.
 """
 
 from __future__ import annotations
