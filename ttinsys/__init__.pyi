@@ -65,7 +65,7 @@ def attention(
 
 def breakdown(
     *traces: Trace,
-    by: Literal['role', 'operator', 'variant', 'precision', 'component', 'step', 'phase', 'part'] | tuple[Literal['role', 'operator', 'variant', 'precision', 'component', 'step', 'phase', 'part'], ...] = (),
+    by: Literal['role', 'operator', 'variant', 'precision', 'component', 'step', 'phase', 'direction', 'part'] | tuple[Literal['role', 'operator', 'variant', 'precision', 'component', 'step', 'phase', 'direction', 'part'], ...] = (),
     projections: Literal['linear', 'attention'] = 'linear',
     steps_from: Literal['annotation', 'structure'] = 'annotation',
 ) -> pl.DataFrame:
@@ -94,11 +94,15 @@ def breakdown(
                 whole, `(not annotated)` in a range without annotation, `(reason)` without a range.
             step: Number of the denoising step or token, from 0; null outside steps.
             phase: Phase of an autoregressive step: `prefill` or `decode`; `(none)` elsewhere.
+            direction: `backward` for the computation of gradients, `forward` for the rest of the trace;
+                `(none)` in a trace without any.
             part: Part of attention, a key of `ttinsys.measures.attention_parts.PARTS`; `(no attention)`
                 elsewhere.
             instances: Number of GPU operations.
             sum_ns (ns): Sum of durations of the operations.
             busy_ns (ns): Time in which at least one of the operations runs, added up over devices.
+            exposed_ns (ns): Time in which the operations alone run on their GPU, added up over GPUs:
+                the most that the trace could be shorter without them.
             share (ratio): `sum_ns` divided by that of the whole trace.
             relative (ratio): `sum_ns` divided by that of the whole first trace; null for a single
                 trace.

@@ -14,7 +14,7 @@ import polars as pl
 from parsers.schema import Column, Table
 from ttinsys.measures.attention_parts import with_parts
 from ttinsys.measures.dimensions import PROJECTIONS, Projections, component, role
-from ttinsys.measures.intervals import busy_by
+from ttinsys.measures.intervals import busy_by, exposed_by
 from ttinsys.measures.options import Option
 from ttinsys.measures.sums import percentile_95, ratio, share
 from ttinsys.runner.registry import analysis
@@ -33,13 +33,15 @@ BREAKDOWN = Table(
            "whole, `(not annotated)` in a range without annotation, `(reason)` without a range."),
     Column("step", pl.Int64, "Number of the denoising step or token, from 0; null outside steps."),
     Column("phase", pl.String, "Phase of an autoregressive step: `prefill` or `decode`; `(none)` elsewhere."),
-    Column("direction", pl.String, "`backward` for the computation of gradients, `forward` for the rest of such a trace; "
-           "`(none)` elsewhere."),
+    Column("direction", pl.String, "`backward` for the computation of gradients, `forward` for the rest of the "
+           "trace; `(none)` in a trace without any."),
     Column("part", pl.String, "Part of attention, a key of `ttinsys.measures.attention_parts.PARTS`; `(no attention)` "
            "elsewhere."),
     Column("instances", pl.UInt32, "Number of GPU operations."),
     Column("sum_ns", pl.Int64, "Sum of durations of the operations.", unit="ns"),
     Column("busy_ns", pl.Int64, "Time in which at least one of the operations runs, added up over devices.", unit="ns"),
+    Column("exposed_ns", pl.Int64, "Time in which the operations alone run on their GPU, added up over GPUs: the most "
+           "that the trace could be shorter without them.", unit="ns"),
     Column("share", pl.Float64, "`sum_ns` divided by that of the whole trace.", unit="ratio"),
     Column("relative", pl.Float64, "`sum_ns` divided by that of the whole first trace; null for a single trace.",
            unit="ratio"),
@@ -115,7 +117,9 @@ def breakdown(
             duration.max().alias("max_ns"),
         )
         .join(busy_by(divided, keys), on=keys, nulls_equal=True, validate="1:1")
+        .join(exposed_by(divided, keys, apart=["trace"]), on=keys, how="left", nulls_equal=True, validate="1:1")
         .with_columns(
+            pl.col("exposed_ns").fill_null(0),
             share("sum_ns").over("trace").alias("share"),
             pl.when(traces > 1).then(ratio("sum_ns", pl.col("sum_ns").filter(baseline).sum())).alias("relative"),
             *(pl.lit(None, BREAKDOWN.schema[name]).alias(name) for name in DIMENSIONS if name not in chosen),

@@ -104,6 +104,49 @@ def busy_by(ops: pl.LazyFrame, keys: Sequence[str]) -> pl.LazyFrame:
     )
 
 
+def exposed_by(ops: pl.LazyFrame, keys: Sequence[str], apart: Sequence[str] = ()) -> pl.LazyFrame:
+    """Nanoseconds in which operations of one group alone run on their GPU, added up over the GPUs.
+
+    A trace without the group would be so much shorter at most. Operations that run at the same time hide each other.
+
+    Args:
+        ops: columns `gpu`, `pid`, `device`, `start_ns`, `end_ns` and `keys`, in any order.
+        keys: columns to group by.
+        apart: those of `keys` whose values share no time, such as the trace.
+
+    Returns:
+        `keys` and `exposed_ns`, for groups that have any.
+    """
+    lane = ["_timeline", *apart]
+    pieces = (
+        ops.select(*keys, timeline().alias("_timeline"), "start_ns", "end_ns")
+        .with_columns(pl.struct(keys).rank("dense").cast(pl.Int64).alias("_group"))
+        .sort("start_ns")
+        # Of each group, pieces that do not overlap: then open pieces are groups that run.
+        .with_columns(pl.max_horizontal("start_ns", covered_until().over(*lane, "_group")).alias("start_ns"))
+        .filter(pl.col("end_ns") > pl.col("start_ns"))
+    )
+    group = pl.col("_group")
+    events = pl.concat(
+        [
+            pieces.select(*lane, pl.col("start_ns").alias("at_ns"), pl.lit(1).alias("open"), group),
+            pieces.select(*lane, pl.col("end_ns").alias("at_ns"), pl.lit(-1).alias("open"), -group),
+        ]
+    ).sort(*lane, "at_ns")
+    # Where one group is open, the sum of the numbers of open groups is its own.
+    alone = (
+        events.select(
+            pl.col("open").cum_sum().over(lane),
+            group.cum_sum().over(lane),
+            (pl.col("at_ns").shift(-1).over(lane) - pl.col("at_ns")).alias("exposed_ns"),
+        )
+        .filter(pl.col("open") == 1)
+        .group_by("_group")
+        .agg(pl.col("exposed_ns").sum())
+    )
+    return alone.join(pieces.select("_group", *keys).unique("_group"), on="_group").select(*keys, "exposed_ns")
+
+
 def span() -> pl.Expr:
     """Nanoseconds from the first start to the last end; an aggregation."""
     return pl.col("end_ns").max() - pl.col("start_ns").min()

@@ -33,7 +33,18 @@ def findings(gathered: Gathered, trace: str) -> list[str]:
         # Sequence lengths are annotated on the CPU, so they are known without a GPU.
         return ["No GPU activity: no operation was timed on a GPU.", *_lengths(gathered, trace, 0)]
     whole_ns = int(ops["duration_ns"].sum())
-    rules = (_families, _components, _slowest_layer, _slowest_kernel, _attention, _lengths, _limits, _repeats, _idle)
+    rules = (
+        _families,
+        _components,
+        _slowest_layer,
+        _slowest_kernel,
+        _attention,
+        _communication,
+        _lengths,
+        _limits,
+        _repeats,
+        _idle,
+    )
     return [sentence for rule in rules for sentence in rule(gathered, trace, whole_ns)]
 
 
@@ -41,10 +52,10 @@ def _families(gathered: Gathered, trace: str, whole_ns: int) -> Iterator[str]:
     """Convolution against attention against linear layers; by operator where no role is known."""
     roles = gathered.result("breakdown", [trace])
     # Values in parentheses are reasons, such as (no_range_open), not roles.
-    if roles["role"].str.starts_with("(").all():
+    if roles["role"].is_null().all() or roles["role"].str.starts_with("(").all():
         operators = gathered.result("breakdown", [trace], by=("operator",)).head(3)
         parts = [f"{name} {percent(ns, whole_ns)}" for name, ns in operators.select("operator", "sum_ns").iter_rows()]
-        yield f"Most of the GPU time by operator: {_listed(parts)}. Roles are unknown, as no range is annotated."
+        yield f"Most of the GPU time by operator: {_listed(parts)}. The roles of most time are unknown."
         return
     families = (
         roles.group_by(family(pl.col("role")).alias("family"))
@@ -109,6 +120,16 @@ def _attention(gathered: Gathered, trace: str, _: int) -> Iterator[str]:
         yield f"{sentence}."
 
 
+def _communication(gathered: Gathered, trace: str, _: int) -> Iterator[str]:
+    """Communication between GPUs, and how much of it nothing hides."""
+    operators = gathered.result("breakdown", [trace], by=("operator",)).filter(pl.col("operator") == "nccl")
+    for busy_ns, exposed_ns in operators.select("busy_ns", "exposed_ns").iter_rows():
+        yield (
+            f"GPUs communicate for {_ms(busy_ns)}, of which {_ms(exposed_ns)} ({percent(exposed_ns, busy_ns)}) are "
+            "exposed: nothing else runs on the GPU meanwhile."
+        )
+
+
 def _lengths(gathered: Gathered, trace: str, _: int) -> Iterator[str]:
     """How far the sequence lengths of self-attention range within a step."""
     if not gathered.has(trace, "lengths"):
@@ -131,8 +152,8 @@ def _limits(gathered: Gathered, trace: str, _: int) -> Iterator[str]:
     models = gathered.result("roofline", [trace], by="model").filter(pl.col("mfu").is_not_null())
     for row in models.iter_rows(named=True):
         yield (
-            f"Annotated layers reach {row['flops_per_s'] / 1e12:,.1f} TFLOP/s, {row['mfu']:.1%} of the GPU's peak, and "
-            f"move at least {row['bytes_per_s'] / 1e9:,.0f} GB/s, {row['bandwidth_share']:.1%} of its bandwidth."
+            f"Layers whose FLOPs are known reach {row['flops_per_s'] / 1e12:,.1f} TFLOP/s, {row['mfu']:.1%} of the "
+            f"GPU's peak, and move at least {row['bytes_per_s'] / 1e9:,.0f} GB/s, {row['bandwidth_share']:.1%} of its bandwidth."
         )
 
 
