@@ -121,7 +121,7 @@ def test_operations_are_on_the_row_of_their_stream_and_layers_above_them(tmp_pat
 def test_slices_say_what_is_known_and_nothing_else(tmp_path: Path) -> None:
     events = timeline(two_layers().write(tmp_path / "t.sqlite"))
     (attn,) = (event for event in events if event["name"] == "attn")
-    assert attn["args"] == {"range": "unet.attn", "ops": 2, "sum_ns": 601}
+    assert attn["args"] == {"range": "unet.attn", "role": "self_attention", "ops": 2, "sum_ns": 601}
     (flash,) = (event for event in events if event["name"] == "flash(int)")
     assert flash["cat"] == "kernel"
     assert flash["args"]["path"] == "unet/attn"

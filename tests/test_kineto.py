@@ -137,7 +137,7 @@ def test_range_that_outlives_another_by_more_than_rounding_is_not_cut(tmp_path: 
 
 def test_module_and_operator_with_the_same_times_nest_as_one_calls_the_other(tmp_path: Path) -> None:
     path = kineto(tmp_path / "run.json", op("aten::mm", 10, 5), module("Linear_0", 10, 5))
-    assert ranges(parsers.load(path)).select("path").collect()["path"].to_list()[1] == "nn.Module: Linear_0/aten::mm"
+    assert ranges(parsers.load(path)).select("path").collect()["path"].to_list()[1] == "Linear/aten::mm"
 
 
 # Kinds of events
@@ -156,7 +156,7 @@ def test_launch_gives_a_kernel_its_range(tmp_path: Path) -> None:
         )
     )
     (row,) = ops.to_dicts()
-    assert row["path"] == "nn.Module: Linear_0/aten::mm"
+    assert row["path"] == "Linear/aten::mm"
     assert (row["duration_ns"], row["queue_ns"], row["api"], row["pid"], row["tid"]) == (
         30_000,
         15_000,

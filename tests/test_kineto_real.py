@@ -88,19 +88,28 @@ def test_stack_of_a_kernel_equals_containment_worked_out_one_by_one(path: Path) 
     for one in of_category(path, "cuda_runtime", "cuda_driver"):
         launches.setdefault(one["args"]["correlation"], one)
     around = of_category(path, "cpu_op", "python_function", "user_annotation")
-    ops = attribute(opened(path)).select("correlation_id", "path").collect()
+    trace = opened(path)
+    nested = ranges(trace).select("range_id", "index", "parent", "name").collect()
+    holders = {row["index"]: row for row in nested.iter_rows(named=True)}
+    index_of = dict(nested.select("range_id", "index").iter_rows())
+    ops = attribute(trace).select("correlation_id", "range_id").collect()
     sample = ops.gather_every(max(ops.height // 300, 1))
-    for correlation, stack in sample.iter_rows():
+    for correlation, range_id in sample.iter_rows():
         launch = launches.get(correlation)
         if launch is None:
-            assert stack is None
+            assert range_id is None
             continue
+        stack, holder = [], holders.get(index_of.get(range_id))
+        while holder:
+            # Ranges with a negative ID are ours: they lie around what the program spelt out.
+            stack += [holder["name"]] if holder["range_id"] > 0 else []
+            holder = holders.get(holder["parent"])
         at = launch["ts"]
         open_then = [
             one for one in around if one["tid"] == launch["tid"] and one["ts"] <= at < round(one["ts"] + one["dur"], 3)
         ]
         outermost_first = sorted(open_then, key=lambda one: (one["ts"], -one["dur"]))
-        assert (stack or "") == "/".join(one["name"] for one in outermost_first)
+        assert stack[::-1] == [one["name"] for one in outermost_first]
 
 
 @each_real

@@ -101,14 +101,14 @@ def breakdown(
             instances: Number of GPU operations.
             sum_ns (ns): Sum of durations of the operations.
             busy_ns (ns): Time in which at least one of the operations runs, added up over devices.
-            exposed_ns (ns): Time in which the operations alone run on their GPU, added up over GPUs:
-                the most that the trace could be shorter without them.
             share (ratio): `sum_ns` divided by that of the whole trace.
             relative (ratio): `sum_ns` divided by that of the whole first trace; null for a single
                 trace.
             median_ns (ns): Median duration of an operation.
             p95_ns (ns): Shortest duration that at least 95% of the operations do not exceed.
             max_ns (ns): Longest duration of an operation.
+            exposed_ns (ns): Time in which the operations alone run on their GPU, added up over GPUs:
+                the most that the trace could be shorter without them.
     """
 
 def check(

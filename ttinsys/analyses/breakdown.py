@@ -40,14 +40,14 @@ BREAKDOWN = Table(
     Column("instances", pl.UInt32, "Number of GPU operations."),
     Column("sum_ns", pl.Int64, "Sum of durations of the operations.", unit="ns"),
     Column("busy_ns", pl.Int64, "Time in which at least one of the operations runs, added up over devices.", unit="ns"),
-    Column("exposed_ns", pl.Int64, "Time in which the operations alone run on their GPU, added up over GPUs: the most "
-           "that the trace could be shorter without them.", unit="ns"),
     Column("share", pl.Float64, "`sum_ns` divided by that of the whole trace.", unit="ratio"),
     Column("relative", pl.Float64, "`sum_ns` divided by that of the whole first trace; null for a single trace.",
            unit="ratio"),
     Column("median_ns", pl.Float64, "Median duration of an operation.", unit="ns"),
     Column("p95_ns", pl.Int64, "Shortest duration that at least 95% of the operations do not exceed.", unit="ns"),
     Column("max_ns", pl.Int64, "Longest duration of an operation.", unit="ns"),
+    Column("exposed_ns", pl.Int64, "Time in which the operations alone run on their GPU, added up over GPUs: the most "
+           "that the trace could be shorter without them.", unit="ns"),
     doc="one row per trace and per value of the chosen columns; the columns that were not chosen are null",
 )  # fmt: skip
 

@@ -110,7 +110,7 @@ def _attention(gathered: Gathered, trace: str, _: int) -> Iterator[str]:
     )
     for row in temporal.iter_rows(named=True):
         sentence = (
-            f"Temporal attention of the {row['component']} takes {row['time_ratio']:.2f} times as long as spatial "
+            f"Temporal attention of the {row['component'] or 'pipeline'} takes {row['time_ratio']:.2f} times as long as spatial "
             "attention, projections and copies included"
         )
         if row["core_time_ratio"] is not None:
@@ -151,10 +151,14 @@ def _limits(gathered: Gathered, trace: str, _: int) -> Iterator[str]:
         return
     models = gathered.result("roofline", [trace], by="model").filter(pl.col("mfu").is_not_null())
     for row in models.iter_rows(named=True):
-        yield (
+        sentence = (
             f"Layers whose FLOPs are known reach {row['flops_per_s'] / 1e12:,.1f} TFLOP/s, {row['mfu']:.1%} of the "
-            f"GPU's peak, and move at least {row['bytes_per_s'] / 1e9:,.0f} GB/s, {row['bandwidth_share']:.1%} of its bandwidth."
+            "GPU's peak"
         )
+        if row["bandwidth_share"] is not None:
+            moved = f"{row['bytes_per_s'] / 1e9:,.0f} GB/s, {row['bandwidth_share']:.1%} of its bandwidth"
+            sentence += f", and move at least {moved}"
+        yield f"{sentence}."
 
 
 def _repeats(gathered: Gathered, trace: str, _: int) -> Iterator[str]:

@@ -53,13 +53,13 @@ def calls(ops: pl.LazyFrame, ranges: pl.LazyFrame) -> pl.LazyFrame:
             pl.col("ops", "gpu_ns").sum(),
         )
     )
-    repeated = ranges.select(pl.col("captured_id").drop_nulls().unique().alias("range_id"))
-    # What was captured runs when it is replayed, and not when it is captured.
-    recorded = repeated.join(launched, on="range_id", how="anti")
+    is_replayed = pl.col("range_id").is_in(pl.col("captured_id").drop_nulls().unique().implode())
     return (
-        ranges.filter(pl.col("role").is_not_null())
+        ranges.with_columns(is_replayed.alias("_is_replayed"))
+        .filter(pl.col("role").is_not_null())
         .join(launched, on="range_id", how="left", maintain_order="left")
-        .join(recorded, on="range_id", how="anti", maintain_order="left")
+        # What was captured runs when it is replayed, and not when it is captured.
+        .filter(~pl.col("_is_replayed") | pl.col("ops").is_not_null())
         .with_columns(
             pl.col("group").alias("module"),
             pl.col("start_ns").alias("cpu_start_ns"),
