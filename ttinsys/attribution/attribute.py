@@ -142,8 +142,7 @@ def _attributed(trace: Trace, reader: RangeReader, wanted: set[str]) -> pl.DataF
         ops = _in_ranges(trace, reader, ops, wanted)
     if "gpu" in wanted:
         ops = with_gpus(trace, ops)
-    for column in wanted & _STRINGS.keys():
-        ops = _with_strings(trace, ops, column)
+    ops = _with_strings(trace, ops, wanted & _STRINGS.keys())
     return ops.select(expression.alias(name) for name, expression in output.items())
 
 
@@ -247,15 +246,26 @@ def _in_modules(nested: pl.DataFrame, range_index: pl.Series) -> pl.DataFrame:
     return columns.with_columns(pl.coalesce("_forward", "module").alias("module")).drop("_forward")
 
 
-def _with_strings(trace: Trace, ops: pl.DataFrame, column: str) -> pl.DataFrame:
-    """Add `_kernel`, `_operator` and so on: the strings that the ids of `column` refer to."""
-    ids = _STRINGS[column]
-    strings = trace.strings.join(ops.lazy().select(pl.col(ids).unique().alias("id")), on="id", how="semi")
-    # Names are read once each, a few hundred of them, not at each of a million launches.
-    read = _READ.get(column)
-    value = read(pl.col("value")) if read else pl.col("value")
-    named = strings.select(pl.col("id").alias(ids), value.alias(f"_{column}")).unique(ids, keep="first").collect()
-    return ops.join(named, on=ids, how="left", maintain_order="left")
+def _with_strings(trace: Trace, ops: pl.DataFrame, wanted: set[str]) -> pl.DataFrame:
+    """Add `_kernel`, `_operator` and so on: what the string ids of operations refer to, and what is read from it."""
+    used = sorted({_STRINGS[column] for column in wanted})
+    if not used:
+        return ops
+    needed = pl.concat([ops.select(pl.col(ids).alias("id")) for ids in used]).unique()
+    # The strings are read once: they may be millions, of which operations have a few hundred.
+    texts = trace.strings.join(needed.lazy(), on="id", how="semi").collect().unique("id", keep="first")
+    for ids in used:
+        columns = [column for column in _STRINGS if column in wanted and _STRINGS[column] == ids]
+        value = pl.col("value")
+        named = texts.join(ops.select(pl.col(ids).alias("id")).unique(), on="id", how="semi").select(
+            pl.col("id").alias(ids), *(_READ.get(column, _itself)(value).alias(f"_{column}") for column in columns)
+        )
+        ops = ops.join(named, on=ids, how="left", maintain_order="left")
+    return ops
+
+
+def _itself(text: pl.Expr) -> pl.Expr:
+    return text
 
 
 def _output() -> dict[str, pl.Expr]:

@@ -138,6 +138,9 @@ def marks(trace: Trace) -> pl.DataFrame:
     Returns:
         `process`, `domain_id`, `text`, `call` (the category), `value` (the payload), `global_tid` and `start_ns`.
     """
+    if not trace.nvtx_events.select((pl.col("event_type") == MARK_EVENT).any()).collect().item():
+        # Most traces have none, and the texts of millions of ranges need not be read to find that out.
+        return pl.DataFrame(schema=_MARKS)
     ours = pl.col("text").str.starts_with(labels.PREFIX)
     strings = trace.strings.select(pl.col("id").alias("text_id"), pl.col("value").alias("text")).filter(ours)
     events = trace.nvtx_events.filter(pl.col("event_type") == MARK_EVENT)
@@ -157,6 +160,17 @@ def marks(trace: Trace) -> pl.DataFrame:
         .sort("start_ns", maintain_order=True)
         .collect()
     )
+
+
+_MARKS = {
+    "process": pl.Int64(),
+    "domain_id": pl.Int64(),
+    "text": pl.String(),
+    "call": pl.Int64(),
+    "value": pl.Int64(),
+    "global_tid": pl.Int64(),
+    "start_ns": pl.Int64(),
+}
 
 
 def run_descriptions(marks_of_trace: pl.DataFrame) -> list[dict[str, object]]:

@@ -180,6 +180,10 @@ def _with_others(nested: pl.DataFrame, told: pl.DataFrame, ours: pl.Series) -> p
 def _attention(labelled: pl.DataFrame, around: Surroundings) -> list[pl.Series]:
     """`role`, where what runs in a module tells the axes of its attention or convolution, and `attention`."""
     attends = labelled["role"].is_in([ATTENTION_FAMILY, *ATTENTION_ROLES]).fill_null(value=False)
+    nothing = pl.Series([None], dtype=pl.Categorical)
+    if not attends.any():
+        roles = _observed(labelled, labelled["role"], FAMILIES["convolution"])
+        return [roles.alias("role"), nothing.new_from_index(0, labelled.height).alias("attention")]
     owner = inherited(labelled, _positions(attends & ~labelled["is_call"]))
     named = extended(labelled["role"], None).gather(owner.fill_null(labelled.height)).alias("named")
     cores = attends & (labelled["is_call"] | labelled["q_len"].is_not_null())
@@ -187,13 +191,14 @@ def _attention(labelled: pl.DataFrame, around: Surroundings) -> list[pl.Series]:
     roles = axes.zip_with(cores, labelled["role"]).replace(ATTENTION_FAMILY, "self_attention")
     for family in (ATTENTION_ROLES, FAMILIES["convolution"]):
         roles = _observed(labelled, roles, family)
-    nothing = pl.Series([None], dtype=pl.Categorical)
     return [roles.alias("role"), roles.zip_with(attends, nothing).alias("attention")]
 
 
 def _observed(labelled: pl.DataFrame, roles: pl.Series, family: tuple[str, ...]) -> pl.Series:
     """Give the modules of a family the role of the calls of this family in them, where they have one alone."""
     of_family = roles.is_in(family).fill_null(value=False)
+    if not of_family.any():
+        return roles
     is_module = of_family & ~labelled["is_call"]
     owner = inherited(labelled, _positions(is_module))
     above = extended(of_parent(labelled, owner), None)

@@ -25,7 +25,7 @@ from ttinsys.attribution.meaning import with_labels, with_readings
 from ttinsys.attribution.nesting import extended, nest
 from ttinsys.attribution.paths import with_paths
 from ttinsys.attribution.replays import with_replays
-from ttinsys.attribution.texts import TEXTS, number_names, with_texts
+from ttinsys.attribution.texts import TEXTS, number_names, sparse, with_texts
 from ttinsys.attribution.unpopped import may_leak, without_leaks
 
 RANGES = Table(
@@ -121,8 +121,8 @@ class RangeReader:
             ranges, stacked = _nested(self._trace, {*wanted})
             return _texts(ranges if crossing else ranges.head(stacked), wanted)
         with self._lock:
-            if not {*wanted} <= {*self._kept.columns}:
-                more = {*wanted, *self._kept.columns} & {*RANGES.schema}
+            if not {*wanted} - _OF_THREAD.keys() <= {*self._kept.columns}:
+                more = {*wanted, *self._kept.columns} & RANGES.schema.keys() - _OF_THREAD.keys()
                 more |= {*_NESTING} if more.isdisjoint({"group", "path", *LABEL_NAMES}) else {*_NESTING, *_FROM_NAMES}
                 ranges, self._stacked = _nested(self._trace, more)
                 self._kept = _categories(ranges.select(name for name in RANGES.schema if name in more))
@@ -140,7 +140,7 @@ def _nested(trace: Trace, wanted: set[str]) -> tuple[pl.DataFrame, int]:
     needed = {*wanted, "global_tid", "start_ns", "end_ns", "row_id", "range_id", "domain_id"}
     needed |= {*LABEL_SOURCES} if labelled else set()
     needed |= {"domain", *TEXTS} if named else set()
-    events = _events(trace, needed).collect()
+    events = sparse(_events(trace, needed).collect())
     texts = trace.strings.select("id", "value").collect() if named else None
     namings = events.filter(pl.col("event_type").is_in(_NAMING))
     namings = with_texts(namings, texts) if texts is not None else namings
@@ -180,24 +180,33 @@ def _nested(trace: Trace, wanted: set[str]) -> tuple[pl.DataFrame, int]:
     return with_crossing(nested, apart) if apart.height else nested, nested.height
 
 
-_NESTING = ("index", "range_id", "captured_id", "global_tid", "start_ns", "end_ns", "parent", "depth")
+_OF_THREAD = {"pid": pid_of("global_tid"), "tid": tid_of("global_tid")}
+"""Columns that another one holds: they are worked out for whoever asks."""
+_NESTING = (
+    "index",
+    "range_id",
+    "captured_id",
+    "kind",
+    "global_tid",
+    "domain_id",
+    "start_ns",
+    "end_ns",
+    "parent",
+    "depth",
+)
 _FROM_NAMES = ("domain", "group", "path", *LABEL_NAMES)
 
 
 def _texts(ranges: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
     """The `wanted` columns, categories as text."""
-    return ranges.select(pl.col(name).cast(RANGES.schema[name]) for name in wanted)
+    return ranges.select(_OF_THREAD.get(name, pl.col(name)).cast(RANGES.schema[name]).alias(name) for name in wanted)
 
 
 def _categories(ranges: pl.DataFrame) -> pl.DataFrame:
     """The ranges in little room: texts that repeat as categories, columns without a value as one value."""
     repeated = (*LABEL_NAMES, "group", "path", "domain", "category", "kind")
-    return ranges.with_columns(
-        pl.lit(None, dtype).alias(name)
-        if ranges[name].null_count() == ranges.height
-        else pl.col(name).cast(pl.Categorical if dtype == pl.String and name in repeated else dtype)
-        for name, dtype in ranges.schema.items()
-    )
+    texts = [name for name in repeated if ranges.schema.get(name) == pl.String]
+    return sparse(ranges).with_columns(pl.col(texts).cast(pl.Categorical))
 
 
 def nestable_ranges(trace: Trace, columns: Sequence[str] = ()) -> pl.LazyFrame:
@@ -262,8 +271,7 @@ def _resolved(opened: pl.DataFrame, namings: pl.DataFrame, columns: Sequence[str
     computed = {
         "range_id": pl.col("row_id"),
         "kind": kind,
-        "pid": pid_of("global_tid"),
-        "tid": tid_of("global_tid"),
+        **_OF_THREAD,
     }
     return opened.select(computed.get(name, pl.col(name)).alias(name) for name in columns)
 

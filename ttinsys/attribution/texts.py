@@ -47,4 +47,10 @@ def number_names(ranges: pl.DataFrame, strings: pl.DataFrame) -> tuple[pl.Series
     key = ranges.select(by).join(numbered, on=by, how="left", nulls_equal=True, maintain_order="left")["name_key"]
     absent = {name: ranges.schema[name] for name in ("domain", *TEXTS) if name not in by}
     names = distinct.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in absent.items())
-    return key, with_texts(names, strings).select("domain", "name", "payload_json")
+    return key, sparse(with_texts(names, strings).select("domain", "name", "payload_json"))
+
+
+def sparse(rows: pl.DataFrame) -> pl.DataFrame:
+    """Hold each column without a value as a single null: exports have many such columns, and rows may be millions."""
+    empty = (name for name in rows.columns if rows[name].null_count() == rows.height)
+    return rows.with_columns(pl.lit(None, rows.schema[name]).alias(name) for name in empty)

@@ -110,8 +110,8 @@ def _attention(gathered: Gathered, trace: str, _: int) -> Iterator[str]:
     )
     for row in temporal.iter_rows(named=True):
         sentence = (
-            f"Temporal attention of the {row['component'] or 'pipeline'} takes {row['time_ratio']:.2f} times as long as spatial "
-            "attention, projections and copies included"
+            f"Temporal attention of the {row['component'] or 'pipeline'} takes {row['time_ratio']:.2f} times as long "
+            "as spatial attention, projections and copies included"
         )
         if row["core_time_ratio"] is not None:
             sentence += f", and {row['core_time_ratio']:.2f} times as long in the core"

@@ -99,8 +99,10 @@ def gathered(traces: Mapping[str, Trace]) -> Gathered:
     overviews, tables = {}, {}
     for name, trace in traces.items():
         plans = tables_of(trace)
-        read = [table for table in plans if table not in CAPTURE_TABLES]
-        frames = pl.collect_all([plans[table] for table in read])
+        # The reader of ranges keeps them, in less room than a table with all their texts.
+        read = [table for table in plans if table not in {*CAPTURE_TABLES, "ranges"}]
+        # A range's own name may be unique to the call, and no page asks for it.
+        frames = pl.collect_all([plans[table].drop("range") if table == "ops" else plans[table] for table in read])
         tables[name] = plans | {table: frame.lazy() for table, frame in zip(read, frames, strict=True)}
         overviews[name] = overview(trace, tables[name])
     return Gathered(overviews, tables)

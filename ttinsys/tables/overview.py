@@ -89,7 +89,7 @@ def overview(
             _operations(ops),
             _by_domain(nested),
             nested.filter(pl.col("kind") == CROSS_THREAD).select(pl.len()),
-            leaks(nested),
+            leaks(nested.select("global_tid", "domain_id", "end_ns", pl.col("group").alias("name"))),
             _span(trace),
             ops.select((pl.col("end_ns") < pl.col("start_ns")).sum()),
             _doubtful(ops),
@@ -178,7 +178,7 @@ def _by_domain(nested: pl.LazyFrame) -> pl.LazyFrame:
         nested.group_by("domain", "kind")
         .agg(
             pl.len().alias("ranges"),
-            pl.col("name").n_unique().alias("names"),
+            pl.col("group").n_unique().alias("names"),
             pl.col("depth").max().alias("deepest"),
             pl.col("end_ns").is_null().sum().alias("unfinished"),
         )
