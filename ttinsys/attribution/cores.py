@@ -9,6 +9,9 @@ from ttinsys.attribution.dialects import read_names
 from ttinsys.attribution.labels import ATTENTION_ROLES, ITEM_BYTES
 from ttinsys.attribution.nesting import inherited, nest, sink
 
+SPELT_OUT = "spelt_out"
+"""`kind` of a range that is added around what is spelt out in operations."""
+
 CORE_GROUP = "attention.core"
 """Group of the ranges that are added around spelt-out cores."""
 
@@ -73,8 +76,11 @@ def _placed(ranges: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     """Thread, times and IDs of the ranges to add, from their first operation to their last."""
     first = ranges[found["row"]]
     ids = [name for name in ("row_id", "range_id") if name in ranges.columns]
-    return first.select("global_tid", "start_ns", *(-pl.col(name) for name in ids), "dtype").with_columns(
-        ranges["end_ns"].gather(found["last_row"]), pl.lit("pytorch", pl.Categorical).alias("labelled_by")
+    kept = [name for name in ("global_tid", "start_ns", "domain_id", "dtype") if name in ranges.columns]
+    return first.select(*kept, *(-pl.col(name) for name in ids)).with_columns(
+        ranges["end_ns"].gather(found["last_row"]),
+        pl.lit("pytorch", pl.Categorical).alias("labelled_by"),
+        *([pl.lit(SPELT_OUT).alias("kind")] if "kind" in ranges.columns else []),
     )
 
 
@@ -90,6 +96,7 @@ def _core(cores: pl.DataFrame, placed: pl.DataFrame) -> pl.DataFrame:
     widths = pl.col("flops") // (2 * pl.col("batch") * heads * pl.col("q_len") * pl.col("kv_len"))
     elements = pl.col("batch") * heads * (pl.col("q_len") + pl.col("kv_len")) * widths
     item = pl.col("dtype").cast(pl.String).replace_strict(ITEM_BYTES, default=None, return_dtype=pl.Int64)
+    item = item if "dtype" in placed.columns else pl.lit(None, pl.Int64)
     return placed.hstack(cores.select("q_len", "kv_len", "heads", "batch", "flops")).with_columns(
         pl.lit(CORE_GROUP, pl.Categorical).alias("group"),
         pl.lit("attention core", pl.Categorical).alias("operation"),

@@ -31,20 +31,25 @@ _STRONG = (*(role for roles in FAMILIES.values() for role in roles), "communicat
 _CONVOLUTIONS = {"aten::conv3d": "spatiotemporal_conv"}
 
 
-def with_readings(nested: pl.DataFrame, names: pl.DataFrame) -> tuple[pl.DataFrame, Surroundings | None]:
-    """Read the names of ranges, and add a range around each attention that is spelt out in products and a softmax.
+def with_readings(
+    nested: pl.DataFrame, names: pl.DataFrame, *, sized: bool
+) -> tuple[pl.DataFrame, Surroundings | None]:
+    """Read the names of ranges, and add a range around what is spelt out: an attention, a root-mean-square norm.
 
     Args:
         nested: ranges as `nest` returns them, with `name_key` and `LABEL_SOURCES`.
         names: distinct names, by `name_key`: `domain`, `name` and `payload_json`.
+        sized: whether to read what labels need, with what sizes tell; else groups, and what is spelt out, alone.
 
     Returns:
-        The ranges, with `OF_NAMES`, `seq` and `SIZED`, or with `group` and `labelled_by` alone where only our
-        annotation named ranges; and what tells the axes of attention, None in that case.
+        The ranges, with `OF_NAMES`, `seq` and `SIZED`, or with `group` and `labelled_by` where only our annotation
+        named ranges; and what tells the axes of attention, None in that case.
     """
-    read = read_names(names, OF_NAMES)
+    read = read_names(names, OF_NAMES if sized else ("group", "operation", "is_module", "direction", "labelled_by"))
     if read["labelled_by"].unique().drop_nulls().is_in(["ttinsys"]).all():
         return nested.hstack(read.select("group", "labelled_by")[nested["name_key"]]), None
+    if not sized:
+        return with_spelt(nested.hstack(read[nested["name_key"]]), names), None
     nested, around = _with_sizes(nested, names, read)
     return with_spelt(nested, names), around
 

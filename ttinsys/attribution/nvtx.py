@@ -18,7 +18,6 @@ from parsers.scan import lazy
 from parsers.schema import Column, Table
 from parsers.tables import CATEGORY_EVENT, DOMAIN_CREATE_EVENT, MARK_EVENT, PUSH_POP_TYPES, RANGE_TYPES
 from ttinsys.attribution.crossing import with_crossing
-from ttinsys.attribution.dialects import read_names
 from ttinsys.attribution.identity import pid_of, process_of, tid_of
 from ttinsys.attribution.labels import LABEL_NAMES, LABEL_SOURCES, LABELS
 from ttinsys.attribution.meaning import with_labels, with_readings
@@ -26,7 +25,7 @@ from ttinsys.attribution.nesting import extended, nest
 from ttinsys.attribution.paths import with_paths
 from ttinsys.attribution.replays import with_replays
 from ttinsys.attribution.texts import TEXTS, number_names, sparse, with_texts
-from ttinsys.attribution.unpopped import may_leak, without_leaks
+from ttinsys.attribution.unpopped import without_leaks
 
 RANGES = Table(
     "ranges",
@@ -35,7 +34,8 @@ RANGES = Table(
            "replays, which are no events."),
     Column("kind", pl.String, "`push_pop` for a range of a thread's stack, `start_end` for a process range, "
            "`cross_thread` for one that closes on another thread than it opens on, "
-           "`graph_replay` for a captured range, once more for each launch of its CUDA graph."),
+           "`graph_replay` for a captured range, once more for each launch of its CUDA graph, `spelt_out` for one that "
+           "is added around an attention or a norm that is spelt out in operations."),
     Column("global_tid", pl.Int64, "nsys's global ID of the thread that opened the range, which contains its process."),
     Column("pid", pl.Int64, "ID of the process that opened the range."),
     Column("tid", pl.Int64, "ID of the thread that opened the range."),
@@ -135,15 +135,12 @@ def _nested(trace: Trace, wanted: set[str]) -> tuple[pl.DataFrame, int]:
     Texts that repeat may be categorical.
     """
     labelled = not wanted.isdisjoint(LABEL_NAMES)
-    from_texts = {"name", "group", "path", "payload_json", "domain", "category"}
-    named = labelled or trace.has("graph_nodes") or not wanted.isdisjoint(from_texts)
-    needed = {*wanted, "global_tid", "start_ns", "end_ns", "row_id", "range_id", "domain_id"}
+    # Names are read whatever is wanted: they tell what was never popped, what a graph replays, and what is spelt out.
+    needed = {*wanted, "global_tid", "start_ns", "end_ns", "row_id", "range_id", "domain_id", "domain", *TEXTS}
     needed |= {*LABEL_SOURCES} if labelled else set()
-    needed |= {"domain", *TEXTS} if named else set()
     events = sparse(_events(trace, needed).collect())
-    texts = trace.strings.select("id", "value").collect() if named else None
-    namings = events.filter(pl.col("event_type").is_in(_NAMING))
-    namings = with_texts(namings, texts) if texts is not None else namings
+    texts = trace.strings.select("id", "value").collect()
+    namings = with_texts(events.filter(pl.col("event_type").is_in(_NAMING)), texts)
     is_range = pl.col("event_type").is_in(RANGE_TYPES)
     opened, apart = events.filter(is_range & ~_ENDS_ELSEWHERE), events.filter(is_range & _ENDS_ELSEWHERE)
     has_marks = (events["event_type"] == MARK_EVENT).any()
@@ -152,24 +149,15 @@ def _nested(trace: Trace, wanted: set[str]) -> tuple[pl.DataFrame, int]:
     columns = [name for name in (*_UNNESTED, *TEXTS) if name in needed - {"name", "payload_json"}]
     found, apart = (_resolved(some, namings, columns) for some in (opened, apart))
     del opened
-    if texts is None:
-        nested = nest(found)
-        # Which ranges were never popped is told by their names.
-        if may_leak(nested):
-            return _nested(trace, wanted | {"name"})
-        nested = with_replays(trace, nested)
-        apart = apart.with_columns(pl.lit(None, pl.String).alias("name"))
-        return with_crossing(nested, apart) if apart.height else nested, nested.height
     key, names = number_names(found, texts)
     apart = with_texts(apart, texts) if apart.height else apart
     del texts
     nested = without_leaks(nest(found.drop("domain", *TEXTS).with_columns(key)), names)
     del found
+    nested, around = with_readings(nested, names, sized=labelled)
+    nested = with_replays(trace, nested)
     if labelled:
-        nested, around = with_readings(nested, names)
-        nested = with_labels(trace if has_marks else None, with_replays(trace, nested), names, around)
-    else:
-        nested = with_replays(trace, nested.hstack(read_names(names, ("group",))[nested["name_key"]]))
+        nested = with_labels(trace if has_marks else None, nested, names, around)
     # A range that was added around spelt-out attention has no text.
     nested = nested.with_columns(
         extended(names[name], None).gather(nested["name_key"].fill_null(names.height)).alias(name)
