@@ -206,4 +206,4 @@ def test_real_compiled_model_has_joint_attention_and_few_unknown_kernels() -> No
     assert lengths.select("q_len", "kv_len", "calls").rows() == [(4429, 4429, 4 * 38)]
     ops = ttinsys.attribute(trace).select("role", "operator", "duration_ns").collect()
     unknown = ops.filter(pl.col("role").fill_null("other") == "other", pl.col("operator") == "other")
-    assert unknown["duration_ns"].sum() < 0.1 * ops["duration_ns"].sum()
+    assert 10 * int(unknown["duration_ns"].sum()) < int(ops["duration_ns"].sum())
