@@ -194,7 +194,7 @@ def test_pushes_without_pops_are_folded_and_said(tmp_path: Path, names: list[str
     (note,) = (note for note in overview(trace).notes if "never popped" in note)
     name = re.sub("[0-9]+", "#", names[0].format(0))
     assert note.startswith(
-        f"{pushes // len(names):,} ranges such as '{re.sub('[0-9]+', '#', name)}' were pushed on thread 11 and never popped"
+        f"{pushes // len(names):,} ranges such as '{name}' were pushed on thread 11 and never popped"
     )
 
 
