@@ -52,9 +52,10 @@ ROLES = (
     "rearrange",
     "scheduler",
     "other",
-    # No module does these: they are read from what other tools record. They come last, as a role's place is its number.
+    # What other tools record, and models listed here do not have. They come last, as a role's place is its number.
     "communication",
     "optimizer",
+    "batch_norm",
 )
 """What a module does, and what is done around modules."""
 

@@ -12,6 +12,7 @@ ATTENTION_CLASS = r"Attention|Attn"
 """Classes of attention."""
 
 ROLE_OF_CLASS = (
+    ("batch_norm", r"BatchNorm|InstanceNorm"),
     ("group_norm", r"GroupNorm|SpatialNorm"),
     ("rms_norm", r"RMS_?[nN]orm|T5LayerNorm"),
     ("layer_norm", r"[nN]orm"),

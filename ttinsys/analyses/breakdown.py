@@ -89,7 +89,7 @@ def breakdown(
         ops = with_parts(ops)
     values = _values(projections)
     if not by:
-        known = pl.col("duration_ns").filter(pl.col("role").is_not_null()).sum()
+        known = pl.col("duration_ns").filter(pl.col("role") != "other").sum()
         has_roles = 2 * known >= pl.col("duration_ns").sum()
         values["role"] = pl.when(has_roles).then(values["role"])
         values["operator"] = pl.when(~has_roles).then("operator")

@@ -61,7 +61,9 @@ def _forward_calls(nested: pl.DataFrame, labelled: pl.DataFrame, begins: pl.Seri
     gradients = rows.filter(begins & labelled["seq"].is_not_null()).sort("start_ns")
     candidates = rows.filter(~backward & labelled["seq"].is_not_null())
     candidates = candidates.join(gradients, on=["process", "seq"], how="semi").sort("start_ns")
-    holder = inherited(nested, position.zip_with(labelled["role"].is_not_null(), pl.Series([None], dtype=pl.UInt32)))
+    # A forward that does nothing in particular tells nothing of its gradient, in which more may be known.
+    called = (labelled["role"] != "other").fill_null(value=False)
+    holder = inherited(nested, position.zip_with(called, pl.Series([None], dtype=pl.UInt32)))
     candidates = candidates.select("process", "seq", "start_ns", holder.gather(candidates["row"]).alias("holder"))
     # Both are sorted; within `by` groups Polars cannot check that, and would warn.
     joined = gradients.join_asof(

@@ -65,7 +65,7 @@ FAMILIES = {
     "attention": ATTENTION_ROLES,
     "convolution": CONVOLUTION_ROLES,
     "linear": ("linear",),
-    "norm": ("group_norm", "layer_norm", "rms_norm"),
+    "norm": ("group_norm", "layer_norm", "rms_norm", "batch_norm"),
 }
 """Families of layers: roles that are summed up together."""
 OTHER_FAMILY = "other"

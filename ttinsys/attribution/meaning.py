@@ -17,7 +17,7 @@ from ttinsys.attribution.dialects import read_names
 from ttinsys.attribution.dialects.pytorch import PROFILER_DOMAIN
 from ttinsys.attribution.gradients import of_forward
 from ttinsys.attribution.labels import ATTENTION_ROLES, FAMILIES, LABELS, labels_of_marks
-from ttinsys.attribution.nesting import extended, inherited, inside, lift, of_parent, sink
+from ttinsys.attribution.nesting import extended, inherited, inside, of_parent, sink
 from ttinsys.attribution.sizes import SIZED, prices
 
 OF_NAMES = ("group", "operation", "role", "component", "class", "is_module", "direction", "step", "phase",
@@ -172,11 +172,8 @@ def _roles(nested: pl.DataFrame, ours: pl.Series) -> list[pl.Series]:
 
 
 def _with_others(nested: pl.DataFrame, told: pl.DataFrame, ours: pl.Series) -> pl.DataFrame:
-    """Give the role `other` to the outermost operations that have none, neither around them nor inside."""
-    has_role = told["role"].is_not_null() | ours
-    unknown = (
-        nested["operation"].is_not_null() & ~sink(nested, has_role) & (lift(nested, has_role.cast(pl.UInt32)) == 0)
-    )
+    """Give the role `other` to the outermost operations that have none; those in them keep what they have."""
+    unknown = nested["operation"].is_not_null() & ~sink(nested, told["role"].is_not_null() | ours)
     unknown &= ~inside(nested, unknown)
     other = pl.Series(["other"], dtype=pl.Categorical)
     return told.with_columns(other.zip_with(unknown, told["role"]).alias("role"), told["is_call"] | unknown)

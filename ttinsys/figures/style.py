@@ -46,6 +46,7 @@ ROLE_COLOURS = {
     "other": "#969696",
     "communication": "#7f3b08",
     "optimizer": "#35978f",
+    "batch_norm": "#7a0177",
 }
 
 OPERATOR_COLOURS = {
@@ -56,7 +57,7 @@ OPERATOR_COLOURS = {
     "group_norm": ROLE_COLOURS["group_norm"],
     "layer_norm": ROLE_COLOURS["layer_norm"],
     "rms_norm": ROLE_COLOURS["rms_norm"],
-    "batch_norm": "#7a0177",
+    "batch_norm": ROLE_COLOURS["batch_norm"],
     "elementwise": ROLE_COLOURS["elementwise"],
     "reduce": "#f0e442",
     "copy": ROLE_COLOURS["rearrange"],

@@ -31,6 +31,8 @@ _LINEAR = (
 )  # fmt: skip
 _LAYER_NORM = ("layer_norm", "native_layer_norm", "fused_layer_norm", "fast_layer_norm")
 _GROUP_NORM = ("group_norm", "native_group_norm")
+_BATCH_NORM = ("batch_norm", "native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm", "_batch_norm_impl_index",
+               "instance_norm", "sync_batch_norm")  # fmt: skip
 _RMS_NORM = ("rms_norm", "_fused_rms_norm", "fused_rms_norm", "fused_add_rms_norm", "rmsnorm")
 _EMBEDDING = ("embedding", "embedding_bag", "_embedding_bag", "embedding_dense", "one_hot")
 _RESAMPLE = (
@@ -67,6 +69,7 @@ def _roles() -> Iterator[tuple[str, Iterable[str]]]:
     yield "layer_norm", _LAYER_NORM
     yield "group_norm", _GROUP_NORM
     yield "rms_norm", _RMS_NORM
+    yield "batch_norm", _BATCH_NORM
     yield "embedding", _EMBEDDING
     yield "resample", _RESAMPLE
     yield "rearrange", _REARRANGE
@@ -103,6 +106,21 @@ _ROLE_OF_PATTERN = (
     ("rearrange", re.compile(r"^aten::_foreach_(copy|zero)")),
 )
 """Roles told by patterns of names with their namespace, tried in this order."""
+
+_OWN = ("aten", "prim", "prims", "torch", "autograd", "quantized")
+"""Namespaces of PyTorch itself, whose operations are listed by name."""
+_ROLE_OF_CUSTOM = (
+    ("rearrange", re.compile(r"cache|permute|transpose|concat|copy|reorder|recat|scatter|gather")),
+    ("embedding", re.compile(r"embedding")),
+    ("rms_norm", re.compile(r"rms_?norm")),
+    ("layer_norm", re.compile(r"layer_?norm|(^|_)ln_")),
+    ("group_norm", re.compile(r"group_?norm")),
+    ("rope", re.compile(r"rotary|(^|_)m?rope")),
+    ("activation", re.compile(r"silu|gelu|swiglu|relu|act_and_mul")),
+    (ATTENTION_FAMILY, re.compile(r"attention|attn|(^|_)f?mha(_|$)|(^|_)mla(_|$)")),
+    ("linear", re.compile(r"gemm|matmul|linear|(^|_)(scaled_)?mm(_|$)")),
+)
+"""Roles by words of the operations that libraries add to PyTorch, such as `vllm::unified_attention_with_output`."""
 
 _OVERLOAD = re.compile(r"^([\w:]+::\w+)\.[A-Za-z_]\w*$")
 _AUTOGRAD = re.compile(
@@ -148,7 +166,12 @@ def role_of_operation(name: str) -> str | None:
     for candidate in (plain, plain.rstrip("_"), plain.removeprefix("_"), re.sub(r"\dd$", "", plain)):
         if candidate in ROLE_OF_NAME:
             return ROLE_OF_NAME[candidate]
-    return role_of_operation(f"aten::{plain}") if autograd else None
+    if autograd:
+        return role_of_operation(f"aten::{plain}")
+    namespace, _, _ = name.partition("::")
+    if "::" not in name or namespace in _OWN:
+        return None
+    return next((role for role, pattern in _ROLE_OF_CUSTOM if pattern.search(plain)), None)
 
 
 def _snake(name: str) -> str:

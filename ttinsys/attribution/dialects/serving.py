@@ -33,7 +33,8 @@ DIALECT = Dialect(
         "group": pl.coalesce(
             pl.format("step[{}]", _MODE),
             pl.when(_HEAD.str.contains(_EXECUTOR)).then(pl.lit("[Executor] _forward_step")),
-            folded(_NAME),
+            # What stands in brackets counts tokens of this batch.
+            folded(_NAME.str.replace_all(r"\([^()]*\)", "(#)")),
         ),
         # A batch of prompts and tokens at once is neither.
         "phase": pl.when((_MODE == "DECODE") | ((_PROMPTS == 0) & (_TOKENS > 0))).then(pl.lit("decode"))

@@ -111,7 +111,7 @@ _ROLE_BY_CLASS = (
     )),
     ("spatiotemporal_conv", r"Conv3d\w*$|Conv3D\w*$"),
     ("spatial_conv", r"Conv(?:Transpose)?[12]d\w*$|Conv2D\w*$|^PatchEmbedConv$"),
-    ("other", r"BatchNorm"),
+    ("batch_norm", r"BatchNorm|InstanceNorm"),
     ("rope", r"Rotary|R[oO]PE|Rope"),
     ("embedding", r"Embeddings?$"),
     ("activation", r"(?i)(?:silu|gelu|relu|swiglu)(?:AndMul|Activation|Tanh)?$"),
