@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import ttinsys
+from ttinsys.attribution import dialects
 from ttinsys.attribution.attribute import REASONS
 from ttinsys.cli import main
 from ttinsys.commands.questions import QUESTIONS
@@ -38,6 +39,8 @@ def test_session_in_the_readme_is_what_the_command_prints(monkeypatch: pytest.Mo
 def beside_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that has the sample traces and a place for what is written."""
     (tmp_path / "sample_traces").symlink_to(ROOT / "sample_traces")
+    (tmp_path / "team.toml").write_text('[[pattern]]\nmatch = "^of no range$"\ngroup = "none"\n')
+    monkeypatch.setattr(dialects, "_added", [])  # for this test alone
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
