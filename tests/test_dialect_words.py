@@ -107,7 +107,7 @@ CLASSES = {
     "LayerNorm": "layer_norm",
     "T5LayerNorm": "rms_norm",
     "Qwen2RMSNorm": "rms_norm",
-    "BatchNorm2d": "other",
+    "BatchNorm2d": "batch_norm",
     "LlamaRotaryEmbedding": "rope",
     "VocabParallelEmbedding": "embedding",
     "Timesteps": "embedding",

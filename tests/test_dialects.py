@@ -10,10 +10,11 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from annotate.labels import COMPONENTS, PHASES, ROLES
+from tests.shared import examples
 from ttinsys.attribution.dialects import READING, Dialect, known_dialects, read_names
 
 KNOWN = {dialect.name: dialect for dialect in known_dialects()}
@@ -77,6 +78,7 @@ def test_dialects_of_one_rank_claim_different_names() -> None:
         assert twice == [], f"rank {rank}"
 
 
+@pytest.mark.slow(3)
 def test_examples_together_read_as_they_do_alone() -> None:
     together = read_names(example_ranges())
     alone = [read_names(example_ranges()[place]) for place in range(together.height)]
@@ -98,6 +100,7 @@ def test_reading_is_idempotent() -> None:
     assert once.filter(same)["group"].to_list() == again.filter(same)["group"].to_list()
 
 
+@pytest.mark.slow(3)
 def test_a_subset_of_columns_reads_as_all_of_them() -> None:
     whole = read_names(example_ranges())
     for name in READING:
@@ -193,7 +196,7 @@ def test_odd_names_read_without_an_error() -> None:
         assert read_names(frame).height == frame.height
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(st.lists(st.text(max_size=40), max_size=20))
 def test_any_text_reads_in_order(names: list[str]) -> None:
     together = read_names(ranges(names))
@@ -211,6 +214,7 @@ def test_names_of_other_dialects_do_not_crash_one(name: str) -> None:
     )
 
 
+@pytest.mark.slow(3)
 def test_a_million_ranges_of_100_000_names_take_seconds() -> None:
     """Two of processor time: what a user waits for on a machine that does nothing else."""
     generator = random.Random(7)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import polars as pl
 import pytest
 
+from tests.shared import slow
 from ttinsys.measures.iterations import parts
 from ttinsys.measures.repetition import search, with_grams
 
@@ -49,7 +50,15 @@ def of_kind(found: pl.DataFrame, part: str) -> pl.DataFrame:
     return found.filter(pl.col("part") == part)
 
 
-@pytest.mark.parametrize("seed", range(40))
+FEW = 6
+
+
+def seeds(count: int) -> list[object]:
+    """Seeds of random programs, of which the fast tier tries a few."""
+    return [seed if seed < FEW else slow(seed) for seed in range(count)]
+
+
+@pytest.mark.parametrize("seed", seeds(40))
 def test_planted_iterations_and_blocks_are_found_where_they_begin(seed: int) -> None:
     planted = program(seed)
     found = parts(pl.Series(planted.kernels))
@@ -60,7 +69,7 @@ def test_planted_iterations_and_blocks_are_found_where_they_begin(seed: int) -> 
     assert 0 <= len(planted.blocks) - of_kind(found, "block").height <= len(planted.starts)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", seeds(20))
 def test_parts_tile_the_sequence_and_blocks_lie_in_their_part(seed: int) -> None:
     planted = program(seed)
     found = parts(pl.Series(planted.kernels))
@@ -72,7 +81,7 @@ def test_parts_tile_the_sequence_and_blocks_lie_in_their_part(seed: int) -> None
         assert holder["first"] <= row["first"] < row["end"] <= holder["end"]
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", seeds(20))
 def test_period_is_the_shortest_at_which_all_kernels_come_back(seed: int) -> None:
     chance = random.Random(seed)
     once = [chance.randrange(30) for _ in range(chance.randint(10, 80))]
@@ -83,7 +92,7 @@ def test_period_is_the_shortest_at_which_all_kernels_come_back(seed: int) -> Non
     assert cuts.period == shortest
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", seeds(60))
 def test_random_kernels_have_no_structure(seed: int) -> None:
     chance = random.Random(seed)
     kinds, length = chance.choice([2, 5, 20, 60]), chance.choice([3, 30, 300, 3000])
