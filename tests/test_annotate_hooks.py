@@ -73,6 +73,7 @@ def replaced(target: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(
     "name",
     ["stable-diffusion", "llama2-7b", *map(slow, ("wan-1.3b", "svd"))],
@@ -101,6 +102,7 @@ def test_everything_is_as_it_was_after_detaching(name: str, kept: set[str]) -> N
     assert {key for key in before if during[key] == before[key]} == kept  # of models that this one does not have
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("first", [0, slow(1)], ids=["outer detached first", "inner detached first"])
 def test_annotating_twice_is_annotating_once(first: int) -> None:
     once = [opened.name for opened in recorded("stable-diffusion").ranges]

@@ -36,6 +36,7 @@ def test_operations_of_a_forward_at_published_size(name: str, part: str, teraflo
     assert flops / calls / max(batch, 1) / 1e12 == pytest.approx(teraflops, rel=1e-3)
 
 
+@pytest.mark.slow(1)
 def test_description_has_a_row_per_component_and_their_sum() -> None:
     text = description("llama2-7b")
     (count,) = re.findall(r"^all +([\d,]+) ", text, re.MULTILINE)

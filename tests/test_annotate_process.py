@@ -116,6 +116,7 @@ class Block(nn.Module):
         return x + hidden
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("when", [*map(slow, ("never", "before")), "while annotated"])
 def test_annotation_compiles_no_block_anew(when: str) -> None:
     """Blocks of one shape share their compiled code, and four of one shape have one graph."""

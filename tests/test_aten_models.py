@@ -113,6 +113,7 @@ SD3 = TRACES / "kineto" / "sd3.5-compiled-mi300x.json.gz"
 QWEN = TRACES / "kineto" / "qwen1.5-h100.json.gz"
 
 
+@pytest.mark.slow(2)
 @pytest.mark.skipif(not TIMESFORMER.exists(), reason="no real captures in ../shared/traces")
 def test_real_traces_have_the_roles_that_their_models_have() -> None:
     counted, roles = read(operations_of(TIMESFORMER))

@@ -178,6 +178,7 @@ def test_trace_without_ranges_attributes_nothing_and_keeps_every_row(tmp_path: P
     assert ops["duration_ns"].sum() == 7
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize("engine", ["in-memory", slow("streaming")])
 def test_both_engines_answer_any_projection_and_filter_alike(tmp_path: Path, engine: str) -> None:
     t = TraceBuilder()
@@ -207,6 +208,7 @@ def test_no_operation_and_no_nanosecond_is_lost_on_real_captures(capture: Path) 
     assert (named == ops["path"].is_not_null()).all()
 
 
+@pytest.mark.slow(1)
 @needs_captures
 def test_sqlite_and_parquet_of_one_capture_attribute_alike() -> None:
     name = "torch-mnist-aten-2023.4"

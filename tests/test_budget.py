@@ -122,6 +122,7 @@ def test_limits_are_kept_up_to_their_last_nanosecond(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow(1)
 def test_what_was_not_measured_never_passes(tmp_path: Path) -> None:
     frame = difference(tmp_path, unet(), after(), by=("role",))
     assert verdict(tmp_path, frame, '[role.linear]\nsum = "1 s"') == ["1: role linear: no GPU operation was measured"]
@@ -152,6 +153,7 @@ def test_unfair_comparison_fails_whatever_the_budget(tmp_path: Path) -> None:
     assert verdict(tmp_path, frame, '[total]\nsum = "1 s"') == ["1 is not comparable with the baseline: vae is missing"]
 
 
+@pytest.mark.slow(1)
 def test_budget_ends_the_command_with_its_reasons(tmp_path: Path) -> None:
     paths = [str(t.write(tmp_path / f"{name}.sqlite")) for name, t in (("before", unet()), ("after", after()))]
     file = tmp_path / "budget.toml"

@@ -290,6 +290,7 @@ def test_format_that_is_given_wins_over_the_suffix(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "o.csv").read_text())[0]["name"] == "pipeline"
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("name", ["attribute", *ANALYSES])
 def test_several_traces_are_told_apart_by_a_first_column(name: str, trace: Path) -> None:
     one, two = frame(name, trace), frame(name, trace, SAMPLE)

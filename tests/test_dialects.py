@@ -91,6 +91,7 @@ def test_roles_components_and_phases_are_of_the_vocabulary() -> None:
         assert {*read_from_examples[column].drop_nulls()} <= words
 
 
+@pytest.mark.slow(1)
 def test_reading_is_idempotent() -> None:
     """A group that its dialect reads as a name again gives itself: nothing is folded twice."""
     examples = example_ranges()
@@ -186,6 +187,7 @@ ODD = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow(1)
 def test_odd_names_read_without_an_error() -> None:
     generator = random.Random(7)
     letters = "ab{}[]()'\"\\,:;#/.$ 0129éß中🙂\t\n\x00"
@@ -196,6 +198,7 @@ def test_odd_names_read_without_an_error() -> None:
         assert read_names(frame).height == frame.height
 
 
+@pytest.mark.slow(1)
 @examples(30)
 @given(st.lists(st.text(max_size=40), max_size=20))
 def test_any_text_reads_in_order(names: list[str]) -> None:

@@ -25,6 +25,7 @@ SYNTHETIC = ROOT / "sample_traces" / "synthetic-stable-diffusion.sqlite"
 SIMULATED = ROOT / "sample_traces" / "simulated-stable-diffusion-h200_pqtdir"
 
 
+@pytest.mark.slow(1)
 def test_session_in_the_readme_is_what_the_command_prints(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     sessions = re.findall(r"```text\n\$ ttinsys (.*?)\n(.*?)```", README, re.DOTALL)

@@ -107,6 +107,7 @@ def test_misspelt_name_gets_a_suggestion_and_the_list() -> None:
     assert isinstance(caught.value, KeyError)
 
 
+@pytest.mark.slow(1)
 def test_several_traces_are_one_table_behind_a_column_that_says_which(trace: ttinsys.Trace) -> None:
     both = ttinsys.kernels(trace, ttinsys.load(SYNTHETIC))
     assert both.columns[0] == "trace"
@@ -115,6 +116,7 @@ def test_several_traces_are_one_table_behind_a_column_that_says_which(trace: tti
     assert same["delta_ns"].to_list() == [0] * same.height
 
 
+@pytest.mark.slow(1)
 def test_selection_by_keywords_is_what_the_filters_of_the_command_line_keep(tmp_path: Path) -> None:
     t = TraceBuilder()
     for pid, device, stream, start in ((10, 0, 7, 100), (10, 0, 8, 200), (20, 1, 7, 300)):
@@ -134,6 +136,7 @@ def test_selection_by_keywords_is_what_the_filters_of_the_command_line_keep(tmp_
         ttinsys.select(trace, time="2s")
 
 
+@pytest.mark.slow(1)
 def test_plot_draws_by_name_and_by_table_and_writes_a_file(trace: ttinsys.Trace, tmp_path: Path) -> None:
     by_name = ttinsys.plot("breakdown", trace, by="operator")
     by_table = ttinsys.plot(ttinsys.breakdown(trace, by="operator"), path=tmp_path / "b.svg")

@@ -51,6 +51,7 @@ def whole(frame: pl.DataFrame) -> dict[str, object]:
     return frame.filter(pl.col("by") == "total").row(0, named=True)
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("within", ["forward", None])
 def test_sixty_calls_are_not_faster_than_sixty_eight(tmp_path: Path, within: str | None) -> None:
     before = program(times(68, (FLASH, 4_005)), within=within)
@@ -71,6 +72,7 @@ def test_sixty_calls_are_not_faster_than_sixty_eight(tmp_path: Path, within: str
     assert (in_sum["before_ops"], in_sum["after_ops"], in_sum["like_speedup"]) == (68, 60, pytest.approx(4005 / 4013))
 
 
+@pytest.mark.slow(1)
 def test_commands_say_what_differs_and_how_like_operations_compare(tmp_path: Path) -> None:
     before, after = program(times(68, (FLASH, 4_005))), program(times(60, (FLASH, 4_013)))
     paths = [str(t.write(tmp_path / f"{name}.sqlite")) for name, t in (("a", before), ("b", after))]
@@ -104,6 +106,7 @@ def test_renamed_kernels_do_the_same_work(tmp_path: Path, within: str | None) ->
     assert set(by_operator["change"]) == {"same"}
 
 
+@pytest.mark.slow(1)
 def test_one_trace_twice_does_not_differ(tmp_path: Path) -> None:
     path = str(program(times(20)).write(tmp_path / "a.sqlite"))
     for command in ("diff", "speedup"):
@@ -112,6 +115,7 @@ def test_one_trace_twice_does_not_differ(tmp_path: Path) -> None:
         assert f"{path} (2) does not differ from its baseline: 60 operations, 0.110 ms in each" in done.stderr
 
 
+@pytest.mark.slow(1)
 def test_times_that_all_change_by_one_factor_are_told_as_of_another_clock(tmp_path: Path) -> None:
     slower = [(kernel, ns * 11 // 10) for kernel, ns in times(20)]
     total = whole(compared(tmp_path, program(times(20)), program(slower)))
@@ -138,6 +142,7 @@ def test_real_change_is_a_speedup(tmp_path: Path) -> None:
     assert flash["speedup"].to_list() == flash["like_speedup"].to_list() == [2.0]
 
 
+@pytest.mark.slow(1)
 def test_fused_attention_replaces_products_where_ranges_show_the_same_calls(tmp_path: Path) -> None:
     eager = times(20, (GEMM, 1_000), ("softmax_kernel", 1_000), (GEMM, 1_000), (NORM, 500))
     fused = times(20, (FLASH, 1_500), (NORM, 500))
@@ -151,6 +156,7 @@ def test_fused_attention_replaces_products_where_ranges_show_the_same_calls(tmp_
     )
 
 
+@pytest.mark.slow(1)
 def test_copies_that_a_program_does_without_are_no_other_work(tmp_path: Path) -> None:
     copying, direct = times(20, *KINDS, (COPY, 1_000)), times(20)
     assert whole(compared(tmp_path, program(copying), program(direct)))["speedup"] == pytest.approx(6.5 / 5.5)
@@ -199,6 +205,7 @@ def test_equal_flops_of_the_same_layers_are_equal_work_in_any_number_of_kernels(
     assert frame.filter(pl.col("key") == "flash_attention")["change"].to_list() == ["count"]
 
 
+@pytest.mark.slow(1)
 def test_mean_steps_compare_numbers_per_step(tmp_path: Path) -> None:
     assert whole(compared(tmp_path, layered(6, steps=2), layered(6, steps=3), per="step"))["unfair"] is None
     total = whole(compared(tmp_path, layered(6, steps=2), layered(5, steps=3), per="step"))

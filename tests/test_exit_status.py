@@ -83,6 +83,7 @@ def test_panic_of_polars_is_a_bug_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "This is a bug in ttinsys" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow(1)
 def test_output_that_nobody_reads_any_more_is_no_failed_gate() -> None:
     command = (
         f"{sys.executable} -m ttinsys attribute {SIMULATED} --format csv | head -1 > /dev/null; echo ${{PIPESTATUS[0]}}"
@@ -92,6 +93,7 @@ def test_output_that_nobody_reads_any_more_is_no_failed_gate() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow(1)
 def test_interrupted_command_is_130() -> None:
     program = (
         "import sys, time; import ttinsys.commands.info as info; info.command.callback = lambda **_: time.sleep(30);"

@@ -136,6 +136,7 @@ def test_times_are_exact_to_the_nanosecond(tmp_path: Path) -> None:
     assert '"ts":86400000000.001,"dur":1.001,' in text
 
 
+@pytest.mark.slow(1)
 def test_flows_lead_from_each_launch_to_what_it_launched(tmp_path: Path) -> None:
     path = two_layers().write(tmp_path / "t.sqlite")
     events = timeline(path, "--flows")
@@ -171,6 +172,7 @@ def test_streams_of_one_number_in_two_processes_are_two_rows(tmp_path: Path) -> 
     assert found["GPU 0: GPU/stream 7 of process 20, context 1"] == [("of 20", 10, 20)]
 
 
+@pytest.mark.slow(1)
 def test_numbers_of_rows_are_each_used_once() -> None:
     named = [event["tid"] for event in timeline(SAMPLE, SAMPLE) if event["name"] in ("process_name", "thread_name")]
     assert len(named) == len(set(named)) > 4
@@ -186,6 +188,7 @@ def test_event_before_the_capture_is_at_zero(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow(1)
 def test_filters_leave_what_goes_on_on_the_cpu_meanwhile(tmp_path: Path) -> None:
     path = two_layers().write(tmp_path / "t.sqlite")
     found = rows(timeline(path, "--range", "unet.conv"))
@@ -321,6 +324,7 @@ def test_stacks_are_the_ranges_around_the_launch_and_the_operation(tmp_path: Pat
     assert lines == {";".join(stack): str(weight) for stack, weight in BY_HAND.items()}
 
 
+@pytest.mark.slow(1)
 def test_two_traces_are_two_profiles_and_two_roots(tmp_path: Path) -> None:
     one, two = (two_layers().write(tmp_path / name) for name in ("one.sqlite", "two.sqlite"))
     assert weighed(export(one, two, "--to", "speedscope").stdout) == [BY_HAND, BY_HAND]
@@ -402,6 +406,7 @@ def test_filters_that_leave_no_operation_are_named_by_the_refusal() -> None:
     assert done.stderr == f"Error: {SAMPLE}: no GPU operation is on stream 99: there are streams 7 and 13\n"
 
 
+@pytest.mark.slow(1)
 def test_idle_rank_beside_a_busy_one_is_exported_with_it(tmp_path: Path) -> None:
     idle = TraceBuilder()
     idle.range(idle.thread(), "step", 0, 10)
@@ -415,6 +420,7 @@ def test_arrows_are_perfettos() -> None:
     assert (done.exit_code, "--flows: collapsed has no arrows" in done.stderr) == (2, True)
 
 
+@pytest.mark.slow(1)
 def test_what_no_machine_ran_says_so_in_the_file() -> None:
     assert "No machine ran this" in export(SIMULATED, "--to", "speedscope").stdout
     assert "No machine ran this" in export(SIMULATED, "--to", "perfetto").stdout

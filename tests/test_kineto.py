@@ -61,6 +61,7 @@ def built(draw: st.DrawFn) -> TraceBuilder:
     return t
 
 
+@pytest.mark.slow(6)
 @examples(60)
 @given(built())
 def test_same_events_give_the_same_operations_and_ranges_as_an_export_of_nsys(t: TraceBuilder) -> None:

@@ -159,6 +159,7 @@ def test_exposed_time_is_what_one_group_alone_covers() -> None:
     assert sorted(exposed_by(ops, ["name"]).collect().rows()) == [("a", 15 + 3), ("b", 10 + 10)]
 
 
+@pytest.mark.slow(2)
 @needs(NCCL)
 def test_real_capture_with_a_name_for_each_call_folds_to_groups() -> None:
     trace = ttinsys.load(NCCL)
@@ -174,6 +175,7 @@ def test_real_capture_with_a_name_for_each_call_folds_to_groups() -> None:
     assert exposed == 1
 
 
+@pytest.mark.slow(1)
 @needs(MNIST)
 def test_real_training_has_forward_and_backward_under_one_name_each() -> None:
     trace = ttinsys.load(MNIST)
@@ -184,6 +186,7 @@ def test_real_training_has_forward_and_backward_under_one_name_each() -> None:
     assert set(divided.filter(pl.col("role") == "spatial_conv")["direction"]) == {"forward", "backward"}
 
 
+@pytest.mark.slow(1)
 @needs(TIMESFORMER)
 def test_real_video_transformer_divides_into_temporal_and_spatial_attention() -> None:
     trace = ttinsys.load(TIMESFORMER)
@@ -199,6 +202,7 @@ def test_real_video_transformer_divides_into_temporal_and_spatial_attention() ->
     assert rooflines["mfu"].null_count() == 0
 
 
+@pytest.mark.slow(1)
 @needs(SD3)
 def test_real_compiled_model_has_joint_attention_and_few_unknown_kernels() -> None:
     trace = ttinsys.load(SD3)

@@ -57,6 +57,7 @@ def test_notes_say_that_a_graph_hides_its_kernels(tmp_path: Path) -> None:
     assert "--cuda-graph-trace=node" in note_of(t, tmp_path, "CUDA graphs")
 
 
+@pytest.mark.slow(1)
 def test_notes_say_what_is_odd_about_times(tmp_path: Path) -> None:
     t = TraceBuilder()
     main, other = t.thread(tid=11), t.thread(tid=12)
@@ -70,6 +71,7 @@ def test_notes_say_what_is_odd_about_times(tmp_path: Path) -> None:
     assert note_of(t, tmp_path, "before the capture").startswith("1 operations")
 
 
+@pytest.mark.slow(1)
 def test_filters_that_leave_nothing_are_noted_with_what_there_is(tmp_path: Path) -> None:
     t = TraceBuilder()
     main = t.thread()

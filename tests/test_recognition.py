@@ -209,6 +209,7 @@ def names(folder: Path) -> list[str]:
     return [path.name for path in traces_in(folder)]
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(
     ("format", "name"), [("sqlite", "{}.sqlite"), ("parquetdir", "{}_pqtdir"), ("arrowdir", "{}_arwdir")]
 )

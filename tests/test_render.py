@@ -155,6 +155,7 @@ def test_table_for_a_pipe_or_a_file_has_all_columns_and_whole_names(monkeypatch:
         assert row.split() == [*map(str, range(7)), *kernel.split(), "y" * 1000]
 
 
+@pytest.mark.slow(1)
 def test_diff_in_a_pipe_names_every_layer_that_csv_names() -> None:
     command = ["diff", str(SAMPLE), str(SIMULATED), "--rows", "0"]
     table, csv = (CliRunner().invoke(main, [*command, *more]).stdout for more in ([], ["--format", "csv"]))

@@ -229,6 +229,7 @@ def test_replays_are_ranges_in_their_place_that_take_no_time_of_the_cpu(tmp_path
     ]
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("glob", ["attn", "step_1", "step_*"])
 def test_selecting_a_range_of_replays_and_attributing_commute(tmp_path: Path, glob: str) -> None:
     trace = two_layers().load(tmp_path)

@@ -84,6 +84,7 @@ def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> str:
     return report_page({HOSTILE[0]: hostile().load(folder), HOSTILE[1]: hostile().load(folder)})
 
 
+@pytest.mark.slow(1)
 def test_names_of_a_hostile_trace_are_text_and_nothing_else(hostile_page: str) -> None:
     found = elements(hostile_page)
     assert [tag for tag, _ in found if tag in {"img", "iframe", "object", "embed", "base", "form"}] == []
@@ -204,6 +205,7 @@ def test_trace_without_gpu_work_says_so_and_shows_what_there_is(tmp_path: Path) 
     assert "profile on a machine with a GPU" in text
 
 
+@pytest.mark.slow(1)
 @each_capture
 def test_every_capture_makes_a_page(capture: Path) -> None:
     text = report_page({capture.name: ttinsys.load(capture)})

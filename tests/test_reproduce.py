@@ -82,6 +82,7 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["reproduce", *map(str, arguments)])
 
 
+@pytest.mark.slow(2)
 def test_claims_are_set_beside_what_was_measured(measured: dict[str, str | None]) -> None:
     # At 512 pixels: 300 ns eager, 200 ns fused, nothing idle; the convolution is half of the latter.
     assert measured["table-2/speedup/stable-diffusion"] == "1.50 (of busy time 1.50)"
@@ -197,6 +198,7 @@ def test_sweeps_folder_stands_for_its_captures_in_every_command(folder: Path) ->
     assert done.stdout.count("spatial_conv") == 4
 
 
+@pytest.mark.slow(1)
 def test_attribute_of_a_sweep_names_each_of_its_captures(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "ops.parquet"
     done = CliRunner().invoke(main, ["attribute", str(folder), "-o", str(out)])

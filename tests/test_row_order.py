@@ -69,6 +69,7 @@ def several() -> TraceBuilder:
 EXAMPLES = {"several processes": several, "graph": two_layers, "annotated graph": annotated}
 
 
+@pytest.mark.slow(7)
 @pytest.mark.parametrize("seed", [0, slow(1)])
 @pytest.mark.parametrize("example", ["graph", *map(slow, ("several processes", "annotated graph"))])
 def test_analyses_do_not_depend_on_the_order_of_rows(tmp_path: Path, example: str, seed: int) -> None:
@@ -96,6 +97,7 @@ CHOSEN = ("torch-cudagraph", "torch-nccl", "torch-mnist-aten-2023.4_pqtdir", "mp
 CHOSEN_CAPTURES = [of_capture(path) for path in CAPTURES if path.name.startswith(CHOSEN)]
 
 
+@pytest.mark.slow(4)
 @pytest.mark.parametrize("path", [slow(SAMPLE, seconds=20), *CHOSEN_CAPTURES])
 def test_traces_do_not_depend_on_the_order_of_rows(path: Path) -> None:
     trace = parsers.load(path)

@@ -57,6 +57,7 @@ def test_domain_that_is_not_there_is_an_error_that_names_those_that_are(tmp_path
         kept(tmp_path, domains=("cudnn",))
 
 
+@pytest.mark.slow(1)
 def test_range_keeps_what_was_launched_inside_and_the_stack_around_it(tmp_path: Path) -> None:
     assert kept(tmp_path, range="unet.*") == [("conv", "unet/conv"), ("sgemm", "unet/conv/gemm")]
     assert kept(tmp_path, range="vae") == [("decode", "vae"), ("[CUDA memcpy Device-to-Host]", "vae")]
@@ -80,6 +81,7 @@ def test_device_and_stream(tmp_path: Path) -> None:
     assert [name for name, _ in kept(tmp_path, streams=(8,), devices=(1,))] == []
 
 
+@pytest.mark.slow(1)
 def test_process_keeps_its_operations_and_all_calls_and_ranges(tmp_path: Path) -> None:
     t = two_layers()
     other = t.thread(20, 21)

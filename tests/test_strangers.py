@@ -81,6 +81,7 @@ def as_emit_nvtx(path: Path, folder: Path) -> Trace:
 FIVE = ("stable-diffusion", "latte", "llama2-7b", "sd3", "wan-1.3b")
 
 
+@pytest.mark.slow(1)
 @quiet
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("source", ["profiler", "emit_nvtx"])

@@ -149,6 +149,7 @@ def test_trace_without_spatial_attention_has_no_ratios(tmp_path: Path) -> None:
     assert [row[name] for name in row if name.endswith("_ratio")] == [None] * 4
 
 
+@pytest.mark.slow(1)
 def test_figure_shows_every_role_and_what_has_no_time_is_not_drawn(tmp_path: Path) -> None:
     frame = analyse("attention", clip().load(tmp_path))
     picture = svg(draw_figure("attention", frame))

@@ -127,6 +127,7 @@ def test_trace_without_gpu_work_is_refused_with_the_remedy(tmp_path: Path) -> No
         analyse("breakdown", t.load(tmp_path))
 
 
+@pytest.mark.slow(1)
 @each_capture
 def test_every_division_adds_up_to_the_operations(capture: Path) -> None:
     trace = parsers.load(capture)

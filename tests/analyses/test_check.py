@@ -74,6 +74,7 @@ def test_sound_trace_says_what_was_checked_with_numbers(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow(1)
 def test_gravest_findings_come_first_and_strict_fails_for_problems(tmp_path: Path) -> None:
     t, main_thread = sound()
     message(t, "CUPTI dropped 12 records. Some CUPTI events might be missing.")
@@ -247,6 +248,7 @@ def test_two_ranges_of_one_name_are_no_iterations(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow(1)
 def test_copies_before_the_kernels_are_loading_and_those_among_them_are_not(tmp_path: Path) -> None:
     t, main_thread = sound()
     t.memcpy(main_thread, "HtoD", 10**9, launch=(-20 * MS, -19 * MS), gpu=(-18 * MS, -10 * MS))
@@ -332,6 +334,7 @@ def test_candidates_that_never_run_again_are_autotuning(tmp_path: Path) -> None:
     assert "0.033 ms or" in text
 
 
+@pytest.mark.slow(1)
 def test_few_variants_or_variants_that_run_again_are_no_autotuning(tmp_path: Path) -> None:
     assert found(checked(tuned(3), tmp_path), "autotuning")[0][0] == "sound"
     t, main_thread = sound(0)
@@ -394,6 +397,7 @@ def test_every_capture_has_findings_with_numbers(capture: Path) -> None:
     assert frame["finding"].str.ends_with(".").all()
 
 
+@pytest.mark.slow(1)
 @needs_captures
 def test_good_captures_raise_no_alarm_and_bad_ones_do() -> None:
     def grave(name: str) -> set[str]:

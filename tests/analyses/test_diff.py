@@ -92,6 +92,7 @@ def test_kernels_are_new_gone_or_changed(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow(1)
 def test_mean_steps_are_compared_where_the_traces_took_different_numbers(tmp_path: Path) -> None:
     longer = unet((*AFTER, (62, 53)), vae=40)
     unfair = whole(difference(tmp_path, unet(), longer))
@@ -156,6 +157,7 @@ def test_trace_does_not_lose_to_a_baseline_that_shows_less_work(
     assert frame["speedup"].null_count() == frame.height
 
 
+@pytest.mark.slow(1)
 def test_component_that_only_one_trace_ran_on_the_gpu_is_named(tmp_path: Path) -> None:
     def decoded(on_gpu: bool) -> Labelled:
         t = unet(vae=None)
@@ -168,6 +170,7 @@ def test_component_that_only_one_trace_ran_on_the_gpu_is_named(tmp_path: Path) -
     assert whole(back)["unfair"] == "vae launched nothing on the GPU in the baseline"
 
 
+@pytest.mark.slow(1)
 def test_trace_without_ranges_is_not_compared_with_one_that_has_them(tmp_path: Path) -> None:
     def program(ranges: bool) -> TraceBuilder:
         t = TraceBuilder()
@@ -255,6 +258,7 @@ def test_ranges_of_no_annotation_are_aligned_by_their_stack(tmp_path: Path) -> N
     assert whole(difference(tmp_path, unet(), plain(20, 2)))["unfair"] == "not annotated (baseline: annotated)"
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("annotated", [True, slow(False)])
 def test_trace_whose_last_kernels_were_lost_does_not_win(tmp_path: Path, annotated: bool) -> None:
     def run(kernels: int) -> Labelled:
@@ -310,6 +314,7 @@ def test_several_traces_are_each_compared_with_the_first(tmp_path: Path) -> None
     assert totals.select("trace", "delta_ns").rows() == [("1", -118), ("2", 0)]
 
 
+@pytest.mark.slow(1)
 def test_gate_fails_for_what_is_slower_by_more_than_allowed_and_than_noise(tmp_path: Path) -> None:
     frame = difference(tmp_path, after(), unet(), by=("role",))
     assert judge(frame, fail_over=0.03) == [
@@ -320,6 +325,7 @@ def test_gate_fails_for_what_is_slower_by_more_than_allowed_and_than_noise(tmp_p
     assert judge(difference(tmp_path, unet(), unet()), fail_over=0.0) == []
 
 
+@pytest.mark.slow(1)
 def test_gate_ends_the_command_with_its_reasons(tmp_path: Path) -> None:
     paths = [str(t.write(tmp_path / f"{name}.sqlite")) for name, t in (("slow", unet()), ("fast", after()))]
     passed = CliRunner().invoke(main, ["diff", *paths, "--by", "role", "--fail-over", "3%"])

@@ -119,6 +119,7 @@ def test_capture_without_a_gpu_has_lengths_and_no_times(tmp_path: Path) -> None:
     assert analyse("lengths", trace)["length"].to_list() == [7, *[64, 16, 4, 64, 64] * 2]
 
 
+@pytest.mark.slow(1)
 def test_figure_has_a_panel_each_for_self_and_cross_attention(tmp_path: Path) -> None:
     picture = svg(draw_figure("lengths", found(unet(), tmp_path)))
     for text in ("self-attention", "cross-attention", "call of attention, in order", "calls"):

@@ -99,6 +99,7 @@ def test_model_of_another_size_or_of_another_maker_has_no_quality(tmp_path: Path
         assert row["busy_ns"] == 120
 
 
+@pytest.mark.slow(1)
 def test_front_is_of_those_that_no_other_beats_on_the_same_data(tmp_path: Path) -> None:
     of = [
         run("muse", asked=12, steps=12, rest_ns=200),
@@ -167,6 +168,7 @@ def test_every_published_distance_is_of_a_model_that_runs_here_and_says_where_it
         assert model(name).requests["full"].asked().keys() & {"steps", "tokens"}
 
 
+@pytest.mark.slow(1)
 def test_figure_draws_the_data_that_most_have(tmp_path: Path) -> None:
     names = ("muse", "imagen", "make-a-video", "sdxl")
     frame = analyse("pareto", *(run(name, asked=4, steps=4).load(tmp_path) for name in names))

@@ -118,6 +118,7 @@ def test_rates_are_of_calls_with_a_time_and_without_any_there_is_none(tmp_path: 
     assert both["bytes_per_s"].drop_nulls().to_list() == pytest.approx([10e9])
 
 
+@pytest.mark.slow(1)
 def test_figures_show_each_attention_and_its_kind(tmp_path: Path) -> None:
     frame = analyse("phases", language().load(tmp_path))
     picture = svg(draw_figure("phases", frame))

@@ -107,6 +107,7 @@ def test_weight_intensity_is_of_the_layers_that_have_weights_and_compute_with_th
     assert (row["weight_intensity"], row["intensity"]) == (120_000 / 4000, 200_000 / 8000)
 
 
+@pytest.mark.slow(1)
 def test_each_type_has_its_own_peak(tmp_path: Path) -> None:
     t = Labelled()
     t.gpu(name="NVIDIA H200")

@@ -83,6 +83,7 @@ def test_empty_or_truncated_trace_has_no_speedup(tmp_path: Path, other: TraceBui
         draw_figure("speedup", frame)
 
 
+@pytest.mark.slow(1)
 def test_parts_add_up_to_the_whole_and_its_gain(tmp_path: Path) -> None:
     frame = speedup(tmp_path, unet(), after(), unet())
     whole = frame.filter(pl.col("part") == "sum").select("trace", "before_ns", "after_ns", "gain")
@@ -93,6 +94,7 @@ def test_parts_add_up_to_the_whole_and_its_gain(tmp_path: Path) -> None:
         assert sums["gain"].to_list() == pytest.approx(whole["gain"].to_list())
 
 
+@pytest.mark.slow(1)
 def test_speedup_there_is_slowdown_back(tmp_path: Path) -> None:
     there, back = speedup(tmp_path, unet(), after()), speedup(tmp_path, after(), unet())
     both = there.join(back, on=["level", "part"])

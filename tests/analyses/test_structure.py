@@ -123,6 +123,7 @@ def test_command_that_found_no_step_suggests_the_option(tmp_path: Path) -> None:
     assert done.stdout.count("\n") == 6
 
 
+@pytest.mark.slow(1)
 def test_figures_show_parts_along_time_or_by_their_shares(tmp_path: Path) -> None:
     trace = steps().load(tmp_path)
     for listed in (False, True):

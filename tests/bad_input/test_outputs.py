@@ -93,6 +93,7 @@ def test_output_that_is_a_device_or_a_pipe_is_never_replaced(tmp_path: Path) -> 
         assert not output.is_file()
 
 
+@pytest.mark.slow(1)
 @each_format
 def test_full_disk_leaves_no_file_and_the_old_one_as_it_was(tmp_path: Path, format: str) -> None:
     output = tmp_path / f"mine.{format}"
@@ -122,6 +123,7 @@ def test_full_disk_behind_standard_output_is_one_line(command: list[str]) -> Non
     assert done.stderr == "Error: standard output: No space left on device: not all was written\n"
 
 
+@pytest.mark.slow(1)
 @each_format
 def test_reader_that_leaves_early_ends_the_run_quietly(format: str) -> None:
     command = [sys.executable, "-m", "ttinsys", "attribute", str(SAMPLE), "--format", format, "--rows", "0"]
@@ -138,12 +140,14 @@ def test_standard_output_that_is_closed_is_a_usage_error() -> None:
     assert done.stderr.endswith("Error: standard output is closed: give -o FILE\n")
 
 
+@pytest.mark.slow(1)
 def test_standard_error_that_is_closed_is_no_reason_to_fail() -> None:
     done = process("layers", SAMPLE, stderr=None, before="exec 2>&-")
     assert (done.returncode, done.stdout.split()[0]) == (0, "instances")
     assert process("layers", "no.sqlite", stderr=None, before="exec 2>&-").returncode == ExitStatus.FAILED
 
 
+@pytest.mark.slow(1)
 def test_interrupt_ends_the_run_without_a_traceback_and_cleans_up(tmp_path: Path) -> None:
     slow = tmp_path / "nsys"
     slow.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\nexec sleep 60\n")

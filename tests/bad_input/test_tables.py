@@ -110,6 +110,7 @@ def test_column_that_poses_as_the_row_number_is_refused(trace: Callable[..., Pat
     assert f"table {EVENTS} has a column of its own called rowid" in refused(command, path)
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("numbers", [(-5, 2**62), slow((-(2**63), 2**63 - 1)), slow((1, 10**12))])
 def test_row_numbers_far_apart_are_read_in_a_bounded_number_of_parts(
     trace: Callable[..., Path], numbers: tuple[int, int]
@@ -134,6 +135,7 @@ def test_missing_column_is_named_with_those_there_are(
     assert line.endswith("; export the report again with nsys 2022.1 or newer")
 
 
+@pytest.mark.slow(1)
 def test_columns_that_are_optional_read_as_null(trace: Callable[..., Path]) -> None:
     gone = {
         KERNELS: ["gridX", "shortName", "streamId", "registersPerThread"],
@@ -160,6 +162,7 @@ def test_trace_without_ranges_attributes_nothing_and_says_how_to_get_them(trace:
     assert done.stderr == f"{path}: nvtx_kern_sum has nothing to say: {path} has no {EVENTS}: {remedy}\n"
 
 
+@pytest.mark.slow(1)
 def test_trace_without_cuda_has_no_gpu_activity_and_says_how_to_get_it(trace: Callable[..., Path]) -> None:
     path = trace(*(f"DROP TABLE {table}" for table in (KERNELS, CALLS, COPIES, FILLS)))
     remedy = "profile on a machine with a GPU with --trace=cuda,nvtx"

@@ -23,6 +23,7 @@ from tests.shared import slow
 from ttinsys.commands.exit_status import ExitStatus
 
 
+@pytest.mark.slow(1)
 def test_operation_that_ends_before_it_starts_has_no_duration_and_is_noted(trace: Callable[..., Path]) -> None:
     path = trace(f"UPDATE {KERNELS} SET end = 40")
     (kernel, *_) = attributed(path)
@@ -32,6 +33,7 @@ def test_operation_that_ends_before_it_starts_has_no_duration_and_is_noted(trace
         answered(command, path)
 
 
+@pytest.mark.slow(1)
 def test_range_that_ends_before_it_starts_holds_nothing(trace: Callable[..., Path]) -> None:
     path = trace(f"UPDATE {EVENTS} SET end = 5 WHERE text = 'conv'")
     assert {row["range"] for row in attributed(path)} == {"unet"}
@@ -54,6 +56,7 @@ def test_absurd_times_lose_no_operation(
         assert done.stderr.startswith(f"{path}: 3 GPU operations, ")
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("correlation_id", ["NULL", *map(slow, ("-1", str(2**63 - 1), str(-(2**63))))])
 def test_correlation_ids_that_cannot_be_lose_no_operation(trace: Callable[..., Path], correlation_id: str) -> None:
     path = trace(f"UPDATE {KERNELS} SET correlationId = {correlation_id}")
@@ -84,6 +87,7 @@ def test_kernel_without_a_process_belongs_to_the_only_one(trace: Callable[..., P
     assert [row["attributed_by"] for row in attributed(path)] == ["launch", "launch", "launch"]
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("value", ["-5", *map(slow, (str(-(2**63)),))])
 def test_processes_that_cannot_be_launch_nothing(trace: Callable[..., Path], value: str) -> None:
     path = trace(f"UPDATE {KERNELS} SET globalPid = {value}")
@@ -92,6 +96,7 @@ def test_processes_that_cannot_be_launch_nothing(trace: Callable[..., Path], val
         answered(command, path)
 
 
+@pytest.mark.slow(1)
 def test_nulls_where_nsys_has_none_are_read(trace: Callable[..., Path]) -> None:
     path = trace(*without_constraints(KERNELS), f"UPDATE {KERNELS} SET start = NULL, end = NULL, demangledName = NULL")
     (kernel, *_) = attributed(path)

@@ -43,6 +43,8 @@ def prices(nested: pl.DataFrame, names: pl.DataFrame) -> tuple[pl.Series, pl.Dat
     formulas = [name for name in operations if operation_name(name) in OPERATION_FORMULAS]
     rows = names["operation"].is_in(formulas).fill_null(value=False).arg_true()
     nothing = pl.repeat(None, names.height, dtype=pl.UInt32, eager=True).alias("price")
+    if rows.is_empty():
+        return nothing, operation_costs(pl.DataFrame(schema=dict.fromkeys(CALL_COLUMNS, pl.String())))
     calls = names.select(pl.col("operation").cast(pl.String))[rows]
     calls = calls.hstack(read_names(names[rows], ("sizes", "types", "values")))
     calls = calls.with_columns(_output_sizes(nested, names, calls).gather(rows))
