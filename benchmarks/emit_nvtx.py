@@ -3,13 +3,15 @@
     python -m benchmarks.emit_nvtx                       # 300,000 kernels under 3,000,000 ranges
     python -m benchmarks.emit_nvtx --kernels 3e4 --keep emit.sqlite
 
-One unit is what PyTorch runs for a linear layer and an activation: ten nested operations of which two launch a kernel
-each five units. Peak memory is that of the whole process, Python included.
+A unit is ten operations, of which one launches a kernel: a linear layer and an activation, with those nested in them.
+Every eighth unit is an attention that is spelt out, and the one after it a root-mean-square norm. Peak memory is that
+of the whole process, Python included.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -37,7 +39,32 @@ UNIT = (
     ("aten::empty_like", 62_000, 64_000, "[[2, 4096, 640], [], [], [], [], []]"),
     ("aten::mul", 81_000, 99_000, "[[2, 4096, 640], [2, 4096, 640]]"),
 )
-LAUNCHES_AT = (30_000,)
+ATTENTION = (
+    ("aten::matmul", 0, 18_000, "[[2, 8, 512, 80], [2, 8, 80, 512]]"),
+    ("aten::expand", 1_000, 4_000, "[[2, 8, 512, 80], [], []]"),
+    ("aten::as_strided", 2_000, 3_000, "[[2, 8, 512, 80], [], [], []]"),
+    ("aten::bmm", 5_000, 17_000, "[[16, 512, 80], [16, 80, 512]]"),
+    ("aten::softmax", 20_000, 50_000, "[[2, 8, 512, 512], [], []]"),
+    ("aten::_softmax", 25_000, 45_000, "[[2, 8, 512, 512], [], []]"),
+    ("aten::matmul", 60_000, 90_000, "[[2, 8, 512, 512], [2, 8, 512, 80]]"),
+    ("aten::expand", 61_000, 64_000, "[[2, 8, 512, 512], [], []]"),
+    ("aten::as_strided", 62_000, 63_000, "[[2, 8, 512, 512], [], [], []]"),
+    ("aten::bmm", 65_000, 89_000, "[[16, 512, 512], [16, 512, 80]]"),
+)
+NORM = (
+    ("aten::to", 0, 9_000, "[[2, 512, 640], [], [], [], []]"),
+    ("aten::_to_copy", 1_000, 8_000, "[[2, 512, 640], [], [], [], [], [], []]"),
+    ("aten::pow", 10_000, 18_000, "[[2, 512, 640], []]"),
+    ("aten::mean", 20_000, 45_000, "[[2, 512, 640], [], [], []]"),
+    ("aten::add", 50_000, 55_000, "[[2, 512, 1], [], []]"),
+    ("aten::rsqrt", 56_000, 60_000, "[[2, 512, 1]]"),
+    ("aten::mul", 61_000, 70_000, "[[2, 512, 640], [2, 512, 1]]"),
+    ("aten::mul", 71_000, 80_000, "[[640], [2, 512, 640]]"),
+    ("aten::view", 81_000, 82_000, "[[2, 512, 640], []]"),
+    ("aten::permute", 83_000, 85_000, "[[2, 512, 640], []]"),
+)
+KINDS = (ATTENTION, NORM, *[UNIT] * 6)
+LAUNCH_AT_NS = 30_000
 KERNEL = "ampere_fp16_s16816gemm_fp16_128x128_ldg8_f2f_stages_64x3_tn"
 
 
@@ -45,21 +72,25 @@ def write(path: Path, kernels: int) -> None:
     """Write a capture of that many kernels, each under ten ranges of names that occur once."""
     units = pl.int_range(kernels, eager=True).alias("unit").to_frame()
     parts = pl.DataFrame(
-        [(position, *row) for position, row in enumerate(UNIT)],
-        schema=["position", "operation", "first", "last", "sizes"],
+        [(kind, position, *row) for kind, unit in enumerate(KINDS) for position, row in enumerate(unit)],
+        schema=["kind", "position", "operation", "first", "last", "sizes"],
         orient="row",
     )
     number = pl.col("unit") * len(UNIT) + pl.col("position")
     name = pl.format("{}, seq = {}, op_id = {}, sizes = {}", "operation", "unit", number, "sizes")
     start = pl.col("unit") * UNIT_NS
-    events = units.join(parts, how="cross").select(
-        (start + pl.col("first")).alias("start"),
-        (start + pl.col("last")).alias("end"),
-        pl.lit(59).alias("eventType"),
-        (number + 10).alias("textId"),
-        name.alias("text"),
-        pl.lit(GLOBAL_TID).alias("globalTid"),
-        pl.lit(0).alias("domainId"),
+    events = (
+        units.with_columns(kind=pl.col("unit") % len(KINDS))
+        .join(parts, on="kind", maintain_order="left")
+        .select(
+            (start + pl.col("first")).alias("start"),
+            (start + pl.col("last")).alias("end"),
+            pl.lit(59).alias("eventType"),
+            (number + 10).alias("textId"),
+            name.alias("text"),
+            pl.lit(GLOBAL_TID).alias("globalTid"),
+            pl.lit(0).alias("domainId"),
+        )
     )
     strings = pl.concat(
         [
@@ -67,7 +98,7 @@ def write(path: Path, kernels: int) -> None:
             events.select(pl.col("textId").cast(pl.Int64).alias("id"), pl.col("text").alias("value")),
         ]
     )
-    launch = pl.col("unit") * UNIT_NS + LAUNCHES_AT[0]
+    launch = pl.col("unit") * UNIT_NS + LAUNCH_AT_NS
     calls = units.select(
         launch.alias("start"),
         (launch + 4_000).alias("end"),
@@ -111,27 +142,19 @@ def main() -> None:
         trace = arguments.keep or Path(folder) / "emit.sqlite"
         write(trace, int(arguments.kernels))
         for command in (["layers", "-o", f"{folder}/layers.csv"], ["report", "-o", f"{folder}/report.html"]):
-            seconds, peak = timed([sys.executable, "-m", "ttinsys", command[0], str(trace), *command[1:]])
+            seconds, peak = timed([sys.executable, "-m", "ttinsys", command[0], str(trace), *command[1:], "--force"])
             print(f"{command[0]}: {seconds:.2f} s, {peak / 1e9:.2f} GB at the peak")
 
 
-def timed(command: list[str]) -> tuple[float, float]:
+def timed(command: list[str]) -> tuple[float, int]:
     """Wall time in seconds and peak resident memory in bytes of a command."""
     before = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os_wait4(process)
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed with status {status}")
-    return time.perf_counter() - before, usage
-
-
-def os_wait4(process: subprocess.Popen[bytes]) -> tuple[int, int, float]:
-    """Wait for a process: its ID, its status, and its own peak of resident memory in bytes."""
-    import os
-
-    pid, status, usage = os.wait4(process.pid, 0)
+    _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return pid, status, usage.ru_maxrss * 1024
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed with status {process.returncode}")
+    return time.perf_counter() - before, usage.ru_maxrss * 1024
 
 
 if __name__ == "__main__":

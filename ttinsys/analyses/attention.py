@@ -130,7 +130,8 @@ def _costs(calls: pl.LazyFrame) -> pl.LazyFrame:
         calls.filter(pl.col("attention").is_not_null())
         .group_by("component", "attention")
         .agg(
-            pl.col("executions").filter(core).sum().alias("calls"),
+            # A gradient is no call of its own, though its FLOPs are of the core.
+            pl.col("executions").filter(core & pl.col("direction").ne_missing("backward")).sum().alias("calls"),
             known_sum(executed("flops").filter(core)).alias("core_flops"),
             known_sum(executed("flops").filter(projection)).alias("projections_flops"),
             q_len.min().alias("q_len_min"),

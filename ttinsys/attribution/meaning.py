@@ -69,11 +69,11 @@ def with_labels(
     labels = labels_of_marks(trace, named)
     annotated = labels["role"].is_not_null()
     if annotated.any():
+        ours = pl.Series(["ttinsys"], dtype=pl.Categorical)
         nested = nested.with_columns(
             named["name"].cast(pl.Categorical).zip_with(annotated, nested["group"]).alias("group"),
-            pl.lit("ttinsys", pl.Categorical).alias("_ours"),
+            ours.zip_with(annotated, nested["labelled_by"]).alias("labelled_by"),
         )
-        nested = nested.with_columns(nested["_ours"].zip_with(annotated, nested["labelled_by"]).alias("labelled_by"))
     if around is not None:
         told = _told(nested, annotated, around)
         labels = told.with_columns(
