@@ -85,12 +85,18 @@ CONTAINERS = {"mochi": 26}
 """Modules that annotation calls norms and that hold a norm and a linear layer."""
 
 FAST = ("latte", "sd3", "llama2-7b")
+SPELT = (*FAST, "stable-diffusion", "wan-1.3b", "phenaki", "muse", "imagen", "hunyuan-video")
+"""Models whose attention is also spelt out: one of each kind of attention."""
+RUNS = [
+    (name, chosen) if name in FAST else slow(name, chosen, seconds=3)
+    for name in MODELS
+    for chosen in ("sdpa", *(["eager"] if name in SPELT else []))
+]
 
 
 @quiet
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("chosen", ["sdpa", "eager"])
-@pytest.mark.parametrize("name", [name if name in FAST else slow(name, seconds=3) for name in MODELS])
+@pytest.mark.parametrize(("name", "chosen"), RUNS)
 def test_roles_and_flops_are_those_of_annotation(name: str, chosen: str, tmp_path: Path) -> None:
     operations, flops, truth = run(name, chosen, tmp_path / "trace.json")
     unknown = pl.lit(None, pl.String)
