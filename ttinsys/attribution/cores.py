@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import polars as pl
 
-from ttinsys.attribution.aten import Surroundings, attention_roles, operation_name, spelt_attention, spelt_norms
+from ttinsys.attribution.aten import (
+    Surroundings,
+    attention_roles,
+    operation_name,
+    role_of_operation,
+    spelt_attention,
+    spelt_norms,
+)
+from ttinsys.attribution.aten.names import ATTENTION_FAMILY
+from ttinsys.attribution.aten.norms import may_be_of_norm
+from ttinsys.attribution.aten.spelt import may_be_spelt
 from ttinsys.attribution.dialects import read_names
 from ttinsys.attribution.labels import ATTENTION_ROLES, ITEM_BYTES
-from ttinsys.attribution.nesting import inherited, nest, sink
+from ttinsys.attribution.nesting import inherited, inside, sink
 
 SPELT_OUT = "spelt_out"
 """`kind` of a range that is added around what is spelt out in operations."""
@@ -18,44 +30,55 @@ CORE_GROUP = "attention.core"
 _SHAPE = ("component", "batch", "heads", "q_len", "kv_len")
 
 
-def with_spelt(nested: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
-    """Add a range around what is spelt out in operations: an attention, and a root-mean-square norm.
+def spelt_ranges(nested: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
+    """Find what is spelt out in operations, an attention or a root-mean-square norm, and the range to add around each.
 
     So an attention of two products and a softmax reads as one that is a single operation: with lengths, FLOPs, and all
     that runs from its first product to its second. Its operations become details of it.
 
     Args:
-        nested: ranges, with `OF_NAMES`, `SIZED` and `name_key`.
-        names: distinct names, by `name_key`.
+        nested: ranges as `nest` returns them, with `name_key` and no more columns than are needed: millions are sorted.
+        names: distinct names, by `name_key`, with `operation`, `is_module` and `direction`.
 
     Returns:
-        The ranges, nested again where one was added. An added range has the negative RangeId of its first operation.
+        The ranges to add: columns of `nested` but for those that come from nesting; `first_key`, the `name_key` of
+        their first operation, which has their type; `READ_FROM_SPELT`. An ID is that of the first operation, negative.
     """
-    present = {operation_name(name) for name in nested["operation"].unique().drop_nulls()}
-    finders = [
-        (spelt_attention, _core) if any("oftmax" in name for name in present) else None,
-        (spelt_norms, _norm) if not present.isdisjoint(_NORM_MARKS) else None,
-    ]
-    wanted = [finder for finder in finders if finder is not None]
-    if not wanted:
-        return nested
-    threads = _operations(nested, names).partition_by("global_tid", maintain_order=True)
-    kept = nested.drop("index", "parent", "depth")
-    added = []
-    for find, describe in wanted:
-        found = pl.concat([find(thread.drop("global_tid")) for thread in threads]) if threads else pl.DataFrame()
-        if found.height:
-            added.append(describe(found, _placed(kept, found)))
-    return nest(pl.concat([kept, *added], how="diagonal")) if added else nested
+    operations = names["operation"].unique().drop_nulls().cast(pl.String)
+    present = {operation_name(name) for name in operations}
+    finders: list[tuple[_Find, _Describe, Callable[[str], bool]]] = []
+    if any("oftmax" in name for name in present):
+        finders.append((spelt_attention, _core, may_be_spelt))
+    if not present.isdisjoint(_NORM_MARKS):
+        finders.append((spelt_norms, _norm, may_be_of_norm))
+    added = [pl.DataFrame()]
+    if finders:
+        slim = nested.select("index", "parent", "global_tid", "name_key")
+        slim = slim.hstack(names.select("operation", "is_module", "direction")[nested["name_key"]])
+        apart = _inside_others(slim, operations)
+    for find, describe, may_be in finders:
+        wanted = [name for name in operations if may_be(name)]
+        threads = _operations(slim, names, wanted, apart).partition_by("global_tid", maintain_order=True)
+        found = [find(thread.drop("global_tid")) for thread in threads]
+        added += [_placed(nested, rows).hstack(describe(rows)) for rows in found if rows.height]
+    return pl.concat(added, how="diagonal")
 
 
+_Find = Callable[[pl.DataFrame], pl.DataFrame]
+_Describe = Callable[[pl.DataFrame], pl.DataFrame]
 _NORM_MARKS = ("aten::rsqrt", "aten::linalg_vector_norm", "aten::norm")
 
 
-def _operations(nested: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
-    """Operations of the forward pass: `row`, `parent`, `operation`, `sizes`, `module` and `global_tid`."""
-    backward = sink(nested, (nested["direction"] == "backward").fill_null(value=False))
-    rows = (nested["operation"].is_not_null() & ~backward).arg_true()
+def _inside_others(nested: pl.DataFrame, operations: pl.Series) -> pl.Series:
+    """Whether each range is in what cannot hold a core or a norm: a linear layer, a fused attention, a gradient."""
+    whole = [name for name in operations if role_of_operation(name) in {ATTENTION_FAMILY, "linear", "rms_norm"}]
+    closed = nested["operation"].is_in(whole) & ~nested["operation"].is_in(["aten::mm"])
+    return inside(nested, closed) | sink(nested, (nested["direction"] == "backward").fill_null(value=False))
+
+
+def _operations(nested: pl.DataFrame, names: pl.DataFrame, wanted: list[str], apart: pl.Series) -> pl.DataFrame:
+    """The `wanted` operations: `row`, `parent`, `operation`, `sizes`, `module` and `global_tid`."""
+    rows = (nested["operation"].is_in(wanted).fill_null(value=False) & ~apart).arg_true()
     is_module = nested["is_module"].fill_null(value=False)
     position = pl.int_range(nested.height, dtype=pl.UInt32, eager=True)
     module = inherited(nested, position.zip_with(is_module, pl.Series([None], dtype=pl.UInt32))).gather(rows)
@@ -66,43 +89,52 @@ def _operations(nested: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
         "global_tid",
         "name_key",
     )[rows]
-    sizes = read_names(names, ("sizes",))["sizes"].gather(calls["name_key"])
-    return calls.drop("name_key").with_columns(
-        sizes, pl.coalesce(module.cast(pl.Int64), pl.col("parent")).alias("module")
+    read = names[calls["name_key"].unique().sort()]
+    sizes = pl.DataFrame({"name_key": calls["name_key"].unique().sort()}).hstack(read_names(read, ("sizes",)))
+    return (
+        calls.join(sizes, on="name_key", how="left", maintain_order="left")
+        .drop("name_key")
+        .with_columns(pl.coalesce(module.cast(pl.Int64), pl.col("parent")).alias("module"))
     )
 
 
-def _placed(ranges: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+def _placed(nested: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     """Thread, times and IDs of the ranges to add, from their first operation to their last."""
-    first = ranges[found["row"]]
-    ids = [name for name in ("row_id", "range_id") if name in ranges.columns]
-    kept = [name for name in ("global_tid", "start_ns", "domain_id", "dtype") if name in ranges.columns]
-    return first.select(*kept, *(-pl.col(name) for name in ids)).with_columns(
-        ranges["end_ns"].gather(found["last_row"]),
-        pl.lit("pytorch", pl.Categorical).alias("labelled_by"),
-        *([pl.lit(SPELT_OUT).alias("kind")] if "kind" in ranges.columns else []),
+    first = nested[found["row"]]
+    ids = [name for name in ("row_id", "range_id") if name in first.columns]
+    kept = [name for name in ("global_tid", "start_ns", "domain_id") if name in first.columns]
+    return first.select(*kept, *(-pl.col(name) for name in ids), pl.col("name_key").alias("first_key")).with_columns(
+        nested["end_ns"].gather(found["last_row"]),
+        *([pl.lit(SPELT_OUT).alias("kind")] if "kind" in first.columns else []),
     )
 
 
-def _norm(found: pl.DataFrame, placed: pl.DataFrame) -> pl.DataFrame:
-    role = found["role"].cast(pl.Categorical)
-    return placed.with_columns(role.alias("group"), role.alias("operation"), role.alias("sized_role"))
+READ_FROM_SPELT = ("group", "operation", "sized_role", "q_len", "kv_len", "heads", "batch", "flops")
+"""What is known of a range that is added; null where sizes are unknown."""
 
 
-def _core(cores: pl.DataFrame, placed: pl.DataFrame) -> pl.DataFrame:
-    # Both products together take 2 B H q k (d + d'). So d + d' follows; Q and O have q (d + d') elements, K and V
-    # k (d + d'), and each moves once.
+def _norm(norms: pl.DataFrame) -> pl.DataFrame:
+    return norms.select(pl.col("role").cast(pl.Categorical).alias(name) for name in READ_FROM_SPELT[:3])
+
+
+def _core(cores: pl.DataFrame) -> pl.DataFrame:
+    named = zip(READ_FROM_SPELT[:3], (CORE_GROUP, "attention core", "attention"), strict=True)
+    return cores.select(
+        *(pl.lit(text, pl.Categorical).alias(name) for name, text in named),
+        *(pl.col(name) for name in READ_FROM_SPELT[3:]),
+    )
+
+
+def traffic_of_core() -> pl.Expr:
+    """Least memory traffic of a core, from `flops`, `batch`, `heads`, `q_len`, `kv_len` and `dtype`.
+
+    Both products together take 2 B H q k (d + d'). So d + d' follows; Q and O have q (d + d') elements, K and V
+    k (d + d'), and each moves once.
+    """
     heads = pl.col("heads").fill_null(1)
     widths = pl.col("flops") // (2 * pl.col("batch") * heads * pl.col("q_len") * pl.col("kv_len"))
     elements = pl.col("batch") * heads * (pl.col("q_len") + pl.col("kv_len")) * widths
-    item = pl.col("dtype").cast(pl.String).replace_strict(ITEM_BYTES, default=None, return_dtype=pl.Int64)
-    item = item if "dtype" in placed.columns else pl.lit(None, pl.Int64)
-    return placed.hstack(cores.select("q_len", "kv_len", "heads", "batch", "flops")).with_columns(
-        pl.lit(CORE_GROUP, pl.Categorical).alias("group"),
-        pl.lit("attention core", pl.Categorical).alias("operation"),
-        pl.lit("attention", pl.Categorical).alias("sized_role"),
-        (elements * item).alias("bytes"),
-    )
+    return elements * pl.col("dtype").cast(pl.String).replace_strict(ITEM_BYTES, default=None, return_dtype=pl.Int64)
 
 
 def axes_of_attention(labelled: pl.DataFrame, cores: pl.Series, around: Surroundings) -> pl.Series:

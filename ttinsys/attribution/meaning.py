@@ -12,12 +12,12 @@ import polars as pl
 from parsers import Trace
 from ttinsys.attribution.aten import Surroundings, role_of_operation, surroundings
 from ttinsys.attribution.aten.names import ATTENTION_FAMILY
-from ttinsys.attribution.cores import axes_of_attention, with_spelt
+from ttinsys.attribution.cores import axes_of_attention, spelt_ranges, traffic_of_core
 from ttinsys.attribution.dialects import read_names
 from ttinsys.attribution.dialects.pytorch import PROFILER_DOMAIN
 from ttinsys.attribution.gradients import of_forward
 from ttinsys.attribution.labels import ATTENTION_ROLES, FAMILIES, LABELS, labels_of_marks
-from ttinsys.attribution.nesting import extended, inherited, inside, of_parent, sink
+from ttinsys.attribution.nesting import extended, inherited, inside, nest, of_parent, sink
 from ttinsys.attribution.sizes import SIZED, prices
 
 OF_NAMES = ("group", "operation", "role", "component", "class", "is_module", "direction", "step", "phase",
@@ -33,7 +33,7 @@ _CONVOLUTIONS = {"aten::conv3d": "spatiotemporal_conv"}
 
 def with_readings(
     nested: pl.DataFrame, names: pl.DataFrame, *, sized: bool
-) -> tuple[pl.DataFrame, Surroundings | None]:
+) -> tuple[pl.DataFrame, pl.DataFrame, Surroundings | None]:
     """Read the names of ranges, and add a range around what is spelt out: an attention, a root-mean-square norm.
 
     Args:
@@ -43,15 +43,66 @@ def with_readings(
 
     Returns:
         The ranges, with `OF_NAMES`, `seq` and `SIZED`, or with `group` and `labelled_by` where only our annotation
-        named ranges; and what tells the axes of attention, None in that case.
+        named ranges; the names, with null ones for ranges that were added; and what tells the axes of attention, None
+        where nothing was sized.
     """
     read = read_names(names, OF_NAMES if sized else ("group", "operation", "is_module", "direction", "labelled_by"))
     if read["labelled_by"].unique().drop_nulls().is_in(["ttinsys"]).all():
-        return nested.hstack(read.select("group", "labelled_by")[nested["name_key"]]), None
+        return nested.hstack(read.select("group", "labelled_by")[nested["name_key"]]), names, None
+    added = spelt_ranges(nested, names.hstack(read.select("operation", "is_module", "direction")))
     if not sized:
-        return with_spelt(nested.hstack(read[nested["name_key"]]), names), None
-    nested, around = _with_sizes(nested, names, read)
-    return with_spelt(nested, names), around
+        read, names, nested = _with_added(read, names, nested, added)
+        return nested.hstack(read[nested["name_key"]]), names, None
+    if (read["direction"] == "backward").any():
+        # The PyTorch profiler's numbers are payloads. The engine's own frame around a backward has the number of what
+        # is in it, and is no operation.
+        of_profiler = (names["domain"] == PROFILER_DOMAIN) & read["operation"].is_not_null()
+        read = read.with_columns(read_names(names, ("seq",))["seq"], of_profiler.alias("_of_profiler"))
+    price, table = prices(nested, names.with_columns(read["operation"]))
+    around = surroundings(table)
+    table = table.rename({"role": "sized_role"}).select(pl.col(name).cast(dtype) for name, dtype in SIZED.items())
+    read = read.with_columns(price)
+    if added.height:
+        dtype = extended(table["dtype"], None).gather(price.gather(added["first_key"]).fill_null(table.height))
+        costs = pl.concat([pl.DataFrame(schema=SIZED), added.with_columns(dtype)], how="diagonal_relaxed")
+        costs = costs.with_columns(traffic_of_core().alias("bytes")).select(SIZED.names())
+        added = added.with_columns(pl.int_range(pl.len(), dtype=pl.UInt32).alias("price") + table.height)
+        table = pl.concat([table, costs])
+    read, names, nested = _with_added(read, names, nested, added)
+    return _sized(nested.hstack(read[nested["name_key"]]), table), names, around
+
+
+def _with_added(
+    read: pl.DataFrame, names: pl.DataFrame, nested: pl.DataFrame, added: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Readings, names and ranges with those that are added; each of them has a null name of its own."""
+    if added.is_empty():
+        return read, names, nested
+    key = pl.int_range(added.height, dtype=pl.UInt32, eager=True) + names.height
+    said = [name for name in ("group", "operation", "price") if name in added.columns]
+    theirs = added.select(said).with_columns(pl.lit("pytorch", pl.Categorical).alias("labelled_by"))
+    slim = nested.drop("index", "parent", "depth")
+    rows = added.with_columns(key.alias("name_key")).select(
+        name for name in (*added.columns, "name_key") if name in slim.columns
+    )
+    return (
+        pl.concat([read, theirs], how="diagonal"),
+        pl.concat([names, names.clear(added.height)]),
+        nest(pl.concat([slim, rows], how="diagonal")),
+    )
+
+
+def _sized(nested: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    """Add `SIZED` and `seq` to ranges, from the row of the table that is their `price`."""
+    if "seq" in nested.columns:
+        seq = pl.coalesce("seq", pl.when("_of_profiler").then("payload_int64"))
+        nested = nested.with_columns(seq.alias("seq")).drop("_of_profiler")
+    known = [name for name in SIZED if table[name].null_count() < table.height]
+    at = nested["price"].fill_null(table.height)
+    return nested.drop("price").with_columns(
+        extended(table[name], None).gather(at).alias(name) if name in known else pl.lit(None, dtype).alias(name)
+        for name, dtype in SIZED.items()
+    )
 
 
 def with_labels(
@@ -88,29 +139,6 @@ def with_labels(
         for column in LABELS
         if column.name != "labelled_by"
     )
-
-
-def _with_sizes(nested: pl.DataFrame, names: pl.DataFrame, read: pl.DataFrame) -> tuple[pl.DataFrame, Surroundings]:
-    """Add `OF_NAMES`, `seq` and `SIZED` to ranges, from their names; and gather what tells the axes of attention."""
-    if (read["direction"] == "backward").any():
-        # The PyTorch profiler's numbers are payloads. The engine's own frame around a backward has the number of what
-        # is in it, and is no operation.
-        of_profiler = (names["domain"] == PROFILER_DOMAIN) & read["operation"].is_not_null()
-        read = read.with_columns(read_names(names, ("seq",))["seq"], of_profiler.alias("_of_profiler"))
-    nested = nested.hstack(read[nested["name_key"]])
-    if "seq" in nested.columns:
-        seq = pl.coalesce("seq", pl.when("_of_profiler").then("payload_int64"))
-        nested = nested.with_columns(seq.alias("seq")).drop("_of_profiler")
-    price, table = prices(nested, names.with_columns(read["operation"]))
-    around = surroundings(table)
-    table = table.rename({"role": "sized_role"}).select(pl.col(name).cast(dtype) for name, dtype in SIZED.items())
-    known = [name for name in SIZED if table[name].null_count() < table.height]
-    at = price.gather(nested["name_key"]).fill_null(table.height)
-    nested = nested.with_columns(
-        extended(table[name], None).gather(at).alias(name) if name in known else pl.lit(None, dtype).alias(name)
-        for name, dtype in SIZED.items()
-    )
-    return nested, around
 
 
 def _told(nested: pl.DataFrame, ours: pl.Series, around: Surroundings) -> pl.DataFrame:

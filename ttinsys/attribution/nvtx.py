@@ -154,7 +154,7 @@ def _nested(trace: Trace, wanted: set[str]) -> tuple[pl.DataFrame, int]:
     del texts
     nested = without_leaks(nest(found.drop("domain", *TEXTS).with_columns(key)), names)
     del found
-    nested, around = with_readings(nested, names, sized=labelled)
+    nested, names, around = with_readings(nested, names, sized=labelled)
     nested = with_replays(trace, nested)
     if labelled:
         nested = with_labels(trace if has_marks else None, nested, names, around)

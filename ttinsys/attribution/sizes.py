@@ -32,7 +32,7 @@ def prices(nested: pl.DataFrame, names: pl.DataFrame) -> tuple[pl.Series, pl.Dat
     """What sizes tell of distinct names.
 
     Args:
-        nested: ranges, with `name_key` and `operation`.
+        nested: ranges as `nest` returns them, with `name_key`.
         names: distinct names, by `name_key`: `domain`, `name` and `payload_json`, and `operation`, read from them.
 
     Returns:
@@ -62,14 +62,14 @@ def _output_sizes(nested: pl.DataFrame, names: pl.DataFrame, calls: pl.DataFrame
     bare = pl.col("operation").str.contains("conv") & pl.col("values").is_null() & pl.col("sizes").is_not_null()
     if calls.filter(bare).is_empty():
         return nothing
-    rows = nested["operation"].is_not_null().arg_true()
+    operation = names["operation"].gather(nested["name_key"])
     operations = nested.select(
         pl.col("index").cast(pl.Int64).alias("row"),
         pl.col("parent").cast(pl.Int64),
-        pl.col("operation").cast(pl.String),
+        operation.cast(pl.String),
         "global_tid",
         "name_key",
-    )[rows]
+    ).filter(operation.is_not_null())
     operations = operations.hstack(read_names(names, ("sizes",))[operations["name_key"]])
     made = pl.concat(
         [convolution_outputs(thread) for thread in operations.partition_by("global_tid", maintain_order=True)]

@@ -30,6 +30,11 @@ NORM_SCHEMA: dict[str, pl.DataType] = {"row": pl.Int64(), "last_row": pl.Int64()
 """Columns of a norm: rows of its first and last operation, and its role."""
 
 
+def may_be_of_norm(operation: str) -> bool:
+    """Whether an operation is a step of a norm that is spelt out, or would not lie between its steps."""
+    return _short(operation) in _MATTERS
+
+
 def spelt_norms(operations: pl.DataFrame) -> pl.DataFrame:
     """Find root-mean-square norms that are spelt out.
 

@@ -53,6 +53,11 @@ _DIMENSIONS: dict[str, pl.DataType] = {
 }
 
 
+def may_be_spelt(operation: str) -> bool:
+    """Whether an operation may be part of an attention that is spelt out."""
+    return _kind(operation) is not None
+
+
 def spelt_attention(operations: pl.DataFrame) -> pl.DataFrame:
     """Find attention cores that are spelt out, by sizes where there are any, else by order alone.
 
