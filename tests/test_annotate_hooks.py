@@ -88,6 +88,7 @@ def test_results_are_the_same_to_the_bit_and_not_for_want_of_ranges(name: str) -
     assert len(recorder.ranges) > 100
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(
     ("name", "kept"),
     [("stable-diffusion", {"eager"}), ("llama2-7b", {"diffusers", "scores", "bmm", "call", "step"})],

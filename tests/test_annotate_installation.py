@@ -79,6 +79,7 @@ def test_analysis_goes_on_where_another_distribution_replaced_our_file(site: Pat
     assert_analysis_goes_on(site)
 
 
+@pytest.mark.slow(1)
 def test_annotate_says_which_distribution_replaced_our_file(site: Path) -> None:
     install_foreign(site, FOREIGN)
     for module in ("run", "sweep", "simulate"):

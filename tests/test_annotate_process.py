@@ -62,6 +62,7 @@ def test_models_with_the_same_names_are_told_apart_and_each_keeps_its_own() -> N
     assert len(meanings) == len({name for name, _, _ in meanings})
 
 
+@pytest.mark.slow(1)
 def test_model_whose_modules_were_exchanged_keeps_its_names() -> None:
     recorder = Recorder()
     pipeline = built("stable-diffusion")

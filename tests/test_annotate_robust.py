@@ -238,6 +238,7 @@ def fresh() -> Iterator[None]:
     torch.compiler.reset()
 
 
+@pytest.mark.slow(1)
 def test_annotated_module_compiles_into_one_graph(fresh: None) -> None:
     module, x = compilable(), torch.ones(2, 4)
     plain = module(x)

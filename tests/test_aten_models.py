@@ -94,6 +94,7 @@ RUNS = [
 ]
 
 
+@pytest.mark.slow(1)
 @quiet
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("name", "chosen"), RUNS)

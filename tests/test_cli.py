@@ -130,6 +130,7 @@ def test_help_imports_neither_polars_nor_torch(argument: str) -> None:
     assert python(code).endswith("set()\n")
 
 
+@pytest.mark.slow(1)
 def test_analysing_imports_no_torch() -> None:
     code = f"""if True:
         import sys, ttinsys.cli
@@ -246,6 +247,7 @@ def test_command_writes_what_the_library_returns(name: str, trace: Path, tmp_pat
     assert_frame_equal(pl.read_parquet(tmp_path / "o.parquet"), expected)
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("name", ["attribute", *ANALYSES])
 def test_words_go_to_standard_error_and_data_to_standard_output(name: str, trace: Path) -> None:
     words = f"{trace}: 5 GPU operations, 0.000 ms: 22.58% attributed to a range; no_range_open 77.42% (2 operations)\n"
@@ -308,6 +310,7 @@ def test_reports_of_several_traces_are_told_apart_too(trace: Path) -> None:
     assert found.filter(pl.col("trace") == str(trace))["Total Time (ns)"].to_list() == [80, 40, 20, 10, 5]
 
 
+@pytest.mark.slow(1)
 def test_rows_limit_tables_and_no_other_format(trace: Path) -> None:
     table = run("attribute", trace, "--rows", "2").stdout.splitlines()
     assert table[4:] == ["3 more rows: --rows 0 shows all, --format csv|json|parquet holds all"]

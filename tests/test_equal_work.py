@@ -95,6 +95,7 @@ def test_other_order_is_no_difference(tmp_path: Path) -> None:
     assert set(frame["speedup"]) == {1.0}
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("within", ["forward", None])
 def test_renamed_kernels_do_the_same_work(tmp_path: Path, within: str | None) -> None:
     renamed = [(kernel.replace("ampere", "sm90").replace("fwd", "fwd_v3"), ns) for kernel, ns in times(20)]

@@ -426,6 +426,7 @@ def test_what_no_machine_ran_says_so_in_the_file() -> None:
     assert "No machine ran this" in export(SIMULATED, "--to", "perfetto").stdout
 
 
+@pytest.mark.slow(1)
 def test_library_writes_what_the_command_does(tmp_path: Path) -> None:
     capture = captured("x", ttinsys.load(SAMPLE), collapsed.COLUMNS)
     with (tmp_path / "o.txt").open("wb") as file:

@@ -219,6 +219,7 @@ def test_icicle_has_at_most_400_boxes_and_loses_no_time() -> None:
     assert sum(end - start for depth, start, end, _ in found if depth == 0) == pytest.approx(900)
 
 
+@pytest.mark.slow(1)
 def test_several_traces_are_told_apart() -> None:
     frame = planned("layers", parsers.load(SAMPLE), parsers.load(SYNTHETIC))
     chart = specification(draw_figure("layers", frame))

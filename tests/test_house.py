@@ -77,6 +77,7 @@ def imported_packages() -> set[str]:
     return {module.partition(".")[0] for module in modules}
 
 
+@pytest.mark.slow(1)
 def test_every_dependency_is_imported_somewhere() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {re.split(r"[><=\[]", requirement)[0] for requirement in project["dependencies"]}
@@ -118,6 +119,7 @@ INTERFACES = {
 """What every file of a room defines under one name, with one meaning."""
 
 
+@pytest.mark.slow(1)
 def test_public_name_means_one_thing_in_the_package() -> None:
     twice = {name: homes for name, homes in public_names().items() if len(homes) > 1}
     for name, room in INTERFACES.items():

@@ -271,6 +271,7 @@ def test_what_cannot_be_computed_is_one_line(arguments: list[str], line: str) ->
     assert error(*arguments).startswith(line)
 
 
+@pytest.mark.slow(1)
 def test_trace_of_the_sample_agrees_row_by_row() -> None:
     frame = table(SD, "--trace", SAMPLE)
     assert frame["note"].to_list() == [None] * 11
@@ -279,6 +280,7 @@ def test_trace_of_the_sample_agrees_row_by_row() -> None:
     assert run(SD, "--trace", SAMPLE)[2].splitlines()[-1] == f"{SAMPLE}: 3 forwards of unet; all rows agree."
 
 
+@pytest.mark.slow(1)
 def test_sizes_of_the_run_are_those_of_the_model_and_others_differ(tmp_path: Path) -> None:
     told: dict[str, object] = {"model": SD, "size": "tiny", "request": {"height": 64, "width": 64, "batch": 1}}
     path = traced(told, length=64).write(tmp_path / "run.sqlite")

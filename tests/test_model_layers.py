@@ -66,6 +66,7 @@ def compared(name: str, size: Size = "full", **changes: int) -> pl.DataFrame:
 FULL_SIZE = ("stable-diffusion", "sdxl", "imagen", "make-a-video", "kandinsky-2.2", "sd3", "flux", "llama2-70b")
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(
     ("name", "size"),
     [
@@ -80,6 +81,7 @@ def test_derived_layers_are_those_that_torch_runs(name: str, size: Size) -> None
     assert frame["measured_flops"].to_list() == pytest.approx(frame["flops"].to_list(), rel=1e-12)
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(
     ("name", "size", "changes"),
     [

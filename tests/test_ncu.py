@@ -179,6 +179,7 @@ def test_file_cut_anywhere_is_read_or_refused() -> None:
     assert kernels
 
 
+@pytest.mark.slow(1)
 def test_file_with_any_byte_changed_is_read_or_refused() -> None:
     whole = bytearray(GOOD.encode())
     for at in range(len(whole)):

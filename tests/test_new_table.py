@@ -113,6 +113,7 @@ print(json.dumps(answer))
     return answer(folder, TRACE + code, synchronizations=SYNCHRONIZATIONS, overheads=OVERHEADS)
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("format", ["sqlite", "parquetdir", "arrowdir"])
 def test_declared_table_is_written_and_read_in_every_format(seen: Any, format: str) -> None:
     process = [1 << 48 | pid << 24 for pid in (10, 20)]

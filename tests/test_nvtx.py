@@ -171,6 +171,7 @@ def test_range_that_closes_on_another_thread_is_listed_beside_those_that_nest(tm
     assert all_ranges(trace).select(pl.len()).collect().item() == 2
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("names", [["step"], ["step_{}"], ["step", "forward"]])
 def test_pushes_without_pops_are_folded_and_said(tmp_path: Path, names: list[str]) -> None:
     t = TraceBuilder()

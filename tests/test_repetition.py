@@ -154,6 +154,7 @@ def test_streams_that_interleave_differently_in_each_step_do_not_matter() -> Non
         assert abs(after - before - 60) <= 10
 
 
+@pytest.mark.slow(1)
 def test_same_sequence_gives_the_same_parts() -> None:
     kernels = pl.Series(program(3).kernels)
     assert parts(kernels).equals(parts(kernels))

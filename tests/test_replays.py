@@ -199,6 +199,7 @@ def annotated() -> Labelled:
     return t
 
 
+@pytest.mark.slow(1)
 def test_steps_and_flops_are_those_of_the_replays(tmp_path: Path) -> None:
     trace = annotated().load(tmp_path)
     by_step = ttinsys.attribute(trace).group_by("step", "role").agg(pl.col("duration_ns").sum()).sort("step").collect()

@@ -94,6 +94,7 @@ def test_names_of_a_hostile_trace_are_text_and_nothing_else(hostile_page: str) -
     assert "&lt;/script&gt;" in hostile_page
 
 
+@pytest.mark.slow(1)
 def test_page_fetches_nothing(hostile_page: str) -> None:
     for tag, attributes in elements(hostile_page):
         assert "src" not in attributes, tag
@@ -196,6 +197,7 @@ def test_several_traces_are_set_side_by_side(tmp_path: Path) -> None:
     assert re.search(r"fused is 3\.00 times as fast", text)
 
 
+@pytest.mark.slow(1)
 def test_trace_without_gpu_work_says_so_and_shows_what_there_is(tmp_path: Path) -> None:
     t = Labelled()
     t.module("unet.core", "spatial_attention")

@@ -192,6 +192,7 @@ def test_reproduction_within_the_folder_is_no_capture(folder: Path) -> None:
     assert (len(found.traces), found.profiles) == (4, ())
 
 
+@pytest.mark.slow(1)
 def test_sweeps_folder_stands_for_its_captures_in_every_command(folder: Path) -> None:
     done = CliRunner().invoke(main, ["breakdown", str(folder), "--format", "csv"])
     assert done.exit_code == 0, done.output
@@ -240,6 +241,7 @@ def test_claims_have_ids_that_are_unique_and_begin_with_their_item() -> None:
     assert all(id.startswith(f"{claim.item}/") for id, claim in claims.items())
 
 
+@pytest.mark.slow(1)
 def test_measures_of_the_folder_are_those_of_claims(measured: dict[str, str | None]) -> None:
     assert {claim for claim, value in measured.items() if value is not None} == {
         "table-2/speedup/stable-diffusion", "table-3/phase/stable-diffusion", "figure-6/convolution-share",

@@ -229,6 +229,7 @@ def test_selecting_and_attributing_commute(
     assert part.equals(expected(trace, selection))
 
 
+@pytest.mark.slow(1)
 @each_capture
 def test_windows_of_a_real_capture_add_up_to_the_whole(capture: Path) -> None:
     trace = parsers.load(capture)

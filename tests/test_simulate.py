@@ -98,6 +98,7 @@ def test_the_trace_has_the_ranges_of_the_recorder_with_their_roles(name: str, fo
     assert recorded.open == []
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("name", TINY)
 def test_every_kernel_lies_in_a_range_and_the_flops_of_kernels_and_ranges_are_the_same(name: str, folder: Path) -> None:
     trace = parsers.load(written(name, folder))

@@ -124,6 +124,7 @@ def test_copies_of_a_module_with_attention_of_two_roles_or_with_a_convolution_se
     ]  # fmt: skip
 
 
+@pytest.mark.slow(1)
 def test_times_scale_and_ratios_stay_and_cutting_kernels_changes_nothing(tmp_path: Path) -> None:
     once, twice, cut = (
         analyse("attention", t.load(tmp_path)) for t in (clip(), clip(scale=2), clip(scale=2, pieces=2))

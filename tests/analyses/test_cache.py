@@ -83,6 +83,7 @@ def test_mean_is_weighted_by_duration_and_the_median_is_not(tmp_path: Path) -> N
     assert frame.select("instances", "sum_ns", "dram_read_bytes", "dram_write_bytes").row(0) == (4, 1100, 400, 40)
 
 
+@pytest.mark.slow(1)
 def test_launches_find_their_layer_by_their_order_where_there_is_no_range(tmp_path: Path) -> None:
     kernels = profile(*((name, None, 10, 0.5) for name in (*CORE, *CORE, "sgemm", "implicit_convolve_sgemm", "new")))
     frame = counters(kernels, tables_of(unet(tmp_path)))
@@ -187,6 +188,7 @@ def written(folder: Path, *, nvtx: Sequence[str] = ("", "", "")) -> Path:
     return path
 
 
+@pytest.mark.slow(1)
 def test_command_writes_what_the_library_returns(tmp_path: Path) -> None:
     path = written(tmp_path)
     code, out, err = run(path, "--format", "csv", "--plot", tmp_path / "cache.svg")

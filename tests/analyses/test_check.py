@@ -276,6 +276,7 @@ def test_calls_that_load_code_in_the_window_are_loading(tmp_path: Path) -> None:
     assert text.startswith("Calls that load code or allocate memory (1) take 3.000 ms, 9.09% of the time")
 
 
+@pytest.mark.slow(1)
 def test_time_that_nsys_took_counts_only_while_the_gpu_is_in_use(tmp_path: Path) -> None:
     t, main_thread = sound()
 

@@ -188,6 +188,7 @@ def test_trace_without_ranges_is_not_compared_with_one_that_has_them(tmp_path: P
     assert (neither["unfair"], neither["speedup"], neither["change"]) == (None, 1.0, "same")
 
 
+@pytest.mark.slow(1)
 def test_ranges_of_a_library_make_no_difference(tmp_path: Path) -> None:
     def program(library: bool) -> TraceBuilder:
         t = TraceBuilder()
@@ -308,6 +309,7 @@ def test_every_division_of_two_traces_adds_up_to_their_wholes(tmp_path: Path) ->
     assert set(sums.drop("by").iter_rows()) == {(500, 382, -118, 8, 8)}
 
 
+@pytest.mark.slow(1)
 def test_several_traces_are_each_compared_with_the_first(tmp_path: Path) -> None:
     frame = difference(tmp_path, unet(), after(), unet())
     totals = frame.filter(pl.col("by") == "total")

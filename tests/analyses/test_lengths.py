@@ -111,6 +111,7 @@ def test_length_of_a_decoder_is_the_tokens_so_far(tmp_path: Path) -> None:
     assert frame.select("phase", "length", "q_len").rows() == [("prefill", 5, 5), ("decode", 6, 1), ("decode", 7, 1)]
 
 
+@pytest.mark.slow(1)
 def test_capture_without_a_gpu_has_lengths_and_no_times(tmp_path: Path) -> None:
     trace = unet(timed=False).load(tmp_path)
     for by in get_args(LengthGrouping):

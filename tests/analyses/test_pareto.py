@@ -92,6 +92,7 @@ def test_several_runs_and_a_batch_are_told_per_picture(tmp_path: Path) -> None:
     assert (row["steps"], row["full_steps"]) == (2, 12)
 
 
+@pytest.mark.slow(1)
 def test_model_of_another_size_or_of_another_maker_has_no_quality(tmp_path: Path) -> None:
     for t in (run("muse", asked=2, steps=2, size="tiny"), run("mine", asked=2, steps=2)):
         row = one(tmp_path, t)

@@ -69,6 +69,7 @@ def test_prefill_answers_many_queries_and_is_bound_by_arithmetic_and_decode_answ
     assert decode["bandwidth_share"] == pytest.approx(10e9 / 4.8e12)
 
 
+@pytest.mark.slow(1)
 def test_ridge_of_single_precision_is_lower_and_can_be_given(tmp_path: Path) -> None:
     assert found(language(dtype=SINGLE), tmp_path)[0]["ridge"] == pytest.approx(494.7 / 4.8)
     above = [row["above_ridge"] for row in found(language(), tmp_path, ridge=301.0)]

@@ -68,6 +68,7 @@ def of(frame: pl.DataFrame, **values: Any) -> pl.DataFrame:
     return frame.filter(*(pl.col(name) == value for name, value in values.items()))
 
 
+@pytest.mark.slow(1)
 def test_coefficients_that_made_the_times_come_back(tmp_path: Path) -> None:
     frame = analyse("scaling", *sweep(tmp_path))
     found = of(frame, n=256).select("role", "time_ns", "constant_ns", "linear_ns", "quadratic_ns").rows()
@@ -84,6 +85,7 @@ def test_coefficients_that_made_the_times_come_back(tmp_path: Path) -> None:
     assert set(frame["series"]) == {"all"}
 
 
+@pytest.mark.slow(1)
 def test_operations_grow_as_the_formulas_say(tmp_path: Path) -> None:
     frame = analyse("scaling", *sweep(tmp_path))
     largest = of(frame, n=256).select("role", "flops_exponent", "law", "flops", "predicted_flops")
@@ -94,11 +96,13 @@ def test_operations_grow_as_the_formulas_say(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow(1)
 def test_untold_operations_are_null_and_not_0(tmp_path: Path) -> None:
     frame = analyse("scaling", *sweep(tmp_path, flops=False))
     assert frame.select("flops", "flops_exponent", "predicted_flops").null_count().row(0) == (12, 12, 12)
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("steps", [slow(1), 3])
 def test_number_of_steps_changes_sums_and_nothing_else(tmp_path: Path, steps: int) -> None:
     traces = [point(tmp_path, side, steps=steps if side == 8 else 2) for side in SIDES]
@@ -140,6 +144,7 @@ def test_two_sizes_have_exponents_and_no_fit_and_say_why(tmp_path: Path) -> None
     assert frame["crossover_is"].unique().to_list() == ["fewer than 3 sizes have both attention and convolution"]
 
 
+@pytest.mark.slow(1)
 def test_kernel_that_ran_at_some_sizes_says_so(tmp_path: Path) -> None:
     frame = analyse("scaling", *sweep(tmp_path), by="kernel")
     notes = dict(frame.unique("kernel").select("kernel", "note").iter_rows())
@@ -153,11 +158,13 @@ def test_kernel_that_ran_at_some_sizes_says_so(tmp_path: Path) -> None:
     assert frame["flops"].null_count() == frame.height
 
 
+@pytest.mark.slow(1)
 def test_fits_keep_the_largest_size_of_each(tmp_path: Path) -> None:
     frame = analyse("scaling", *sweep(tmp_path), fits=True)
     assert frame.select("role", "n").rows() == [(ATTENTION, 256), (CONVOLUTION, 256), ("linear", 256)]
 
 
+@pytest.mark.slow(1)
 def test_projections_move_to_their_attention_with_their_operations(tmp_path: Path) -> None:
     frame = analyse("scaling", *sweep(tmp_path), projections="attention")
     row = of(frame, role=ATTENTION, n=256).select("sum_ns", "flops").row(0)
@@ -175,6 +182,7 @@ def test_sums_of_a_trace_are_those_of_its_operations(tmp_path: Path, by: str) ->
     assert frame.group_by("trace").agg(pl.col("share").sum())["share"].to_list() == [pytest.approx(1)] * 4
 
 
+@pytest.mark.slow(1)
 def test_rectangle_of_the_same_area_is_the_same_size(tmp_path: Path) -> None:
     traces = [*sweep(tmp_path, (4, 12, 16)), point(tmp_path, 8, height=4, width=16)]
     assert analyse("scaling", *traces)["residual"].abs().max() == pytest.approx(0)
@@ -209,6 +217,7 @@ def test_what_is_no_sweep_is_refused_in_a_line_that_says_what_varies(tmp_path: P
     assert refusal(four, eight, untold).endswith("does not give its pixels: leave it out, or choose another --over")
 
 
+@pytest.mark.slow(1)
 def test_trace_that_tells_of_no_run_is_refused_with_the_remedy(tmp_path: Path) -> None:
     t = Labelled()
     t.module("unet", "other")

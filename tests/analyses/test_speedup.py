@@ -25,6 +25,7 @@ def speedup(folder: Path, *traces: TraceBuilder, **options: object) -> pl.DataFr
     return planned("speedup", *(trace.load(folder) for trace in traces), **options)
 
 
+@pytest.mark.slow(1)
 def test_whole_components_and_roles_are_told_with_what_each_saved(tmp_path: Path) -> None:
     # Both start at 1000 and end at 960,005; kernels do not overlap.
     frame = speedup(tmp_path, unet(), after())
@@ -114,6 +115,7 @@ def test_figure_shows_parts_of_one_trace_or_the_whole_of_several(tmp_path: Path)
     assert "2 left out: vae is missing" in several
 
 
+@pytest.mark.slow(1)
 def test_a_trace_may_be_named_twice(tmp_path: Path) -> None:
     path = str(unet().write(tmp_path / "run.sqlite"))
     done = CliRunner().invoke(main, ["speedup", path, path, "--format", "csv"])
@@ -121,6 +123,7 @@ def test_a_trace_may_be_named_twice(tmp_path: Path) -> None:
     assert f"{path} (2),end_to_end,sum,1.0,500,500" in done.stdout
 
 
+@pytest.mark.slow(1)
 @each_capture
 def test_every_capture_is_as_fast_as_itself(capture: Path) -> None:
     traces = parsers.load(capture), parsers.load(capture)

@@ -90,6 +90,7 @@ def test_each_device_of_each_process_has_its_own_iterations(tmp_path: Path) -> N
     assert frame.select("pid", "device", "instances").rows() == [(10, 0, 4), (20, 1, 6)]
 
 
+@pytest.mark.slow(1)
 def test_iterations_serve_as_steps_where_they_are_asked_for(tmp_path: Path) -> None:
     trace = steps().load(tmp_path)
     assert analyse("breakdown", trace, by="step")["step"].to_list() == [None]
@@ -113,6 +114,7 @@ def test_calls_have_the_step_of_their_operations(tmp_path: Path) -> None:
     assert ranges.rows() == [("unet", 0, -1)]
 
 
+@pytest.mark.slow(1)
 def test_command_that_found_no_step_suggests_the_option(tmp_path: Path) -> None:
     path = str(steps().write(tmp_path / "run.sqlite"))
     runner = CliRunner()

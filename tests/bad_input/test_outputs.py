@@ -106,6 +106,7 @@ def test_full_disk_leaves_no_file_and_the_old_one_as_it_was(tmp_path: Path, form
     assert list(tmp_path.iterdir()) == [output]
 
 
+@pytest.mark.slow(1)
 @needs_dev_full
 @pytest.mark.parametrize(
     "command",
