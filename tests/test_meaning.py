@@ -135,6 +135,18 @@ def test_backward_belongs_to_the_last_forward_of_its_number(tmp_path: Path) -> N
     assert [forward for _, forward in ranges] == [None, None, ranges[1][0]]
 
 
+def test_gradient_of_an_attention_is_no_call_of_its_own(tmp_path: Path) -> None:
+    t = TraceBuilder()
+    main, engine = t.thread(), t.thread(tid=12)
+    fused, shape = "aten::scaled_dot_product_attention", [[1, 4, 16, 8]] * 3
+    t.range(main, sized(fused, *shape, seq=7), 0, 100)
+    t.range(engine, "ScaledDotProductFlashAttentionBackward0, seq = 7", 200, 300)
+    t.kernel(main, "flash_fwd_kernel", launch=(10, 11), gpu=(1000, 1010))
+    t.kernel(engine, "flash_bwd_kernel", launch=(230, 231), gpu=(1020, 1060))
+    (row,) = planned("attention", t.load(tmp_path)).rows(named=True)
+    assert (row["calls"], row["core_ns"]) == (1, 10 + 40)
+
+
 def test_unknown_roles_give_way_to_operators(tmp_path: Path) -> None:
     t = TraceBuilder()
     main = t.thread()
