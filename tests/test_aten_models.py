@@ -27,7 +27,7 @@ from annotate.backends import Recorder
 from annotate.choices import attention
 from annotate.models import MODELS, model
 from tests.aten_calls import operations_of, outermost, profiled
-from tests.tiny import built, generate, quiet
+from tests.tiny import generate, quiet, with_attention
 
 CALL = ["operation", "sizes", "types", "values", "output_size"]
 Lengths = tuple[int, int]
@@ -56,7 +56,7 @@ def read(operations: pl.DataFrame) -> tuple[pl.DataFrame, dict[Lengths, set[str 
 
 def run(name: str, chosen: str, path: Path) -> tuple[pl.DataFrame, int, dict[Lengths, set[str]]]:
     """Operations of a run; FLOPs and roles of its attention calls as annotation has them."""
-    pipeline, recorder = built(name), Recorder()
+    pipeline, recorder = with_attention(name, chosen), Recorder()
     with attention(pipeline, chosen), annotate(pipeline, backend=recorder, name=name) as annotation:
         operations = profiled(lambda: generate(name, pipeline), path)
     roles: dict[Lengths, set[str]] = defaultdict(set)

@@ -24,7 +24,7 @@ from annotate import annotate
 from annotate.backends import Recorder
 from annotate.choices import attention
 from tests.aten_calls import profiled
-from tests.tiny import built, generate, quiet
+from tests.tiny import generate, quiet, with_attention
 
 COUNTED = {"attention", "convolution", "linear"}
 """Families of which each call of a module is one operation; a norm may be several."""
@@ -36,7 +36,7 @@ def family(role: str | None) -> str | None:
 
 def annotated(name: str, chosen: str, path: Path) -> tuple[int, Counter[str], Counter[tuple[int, int]]]:
     """FLOPs of a run, calls by family, and lengths of attention calls, as annotation has them; PyTorch's in `path`."""
-    pipeline, recorder = built(name), Recorder()
+    pipeline, recorder = with_attention(name, chosen), Recorder()
     with attention(pipeline, chosen), annotate(pipeline, backend=recorder, name=name) as annotation:
         profiled(lambda: generate(name, pipeline), path)
     flops, families, lengths = 0, Counter[str](), Counter[tuple[int, int]]()

@@ -28,6 +28,11 @@ def built(name: str) -> Any:
     return build(model(name), "tiny")
 
 
+def with_attention(name: str, chosen: str) -> Any:
+    """A model whose attention may be exchanged: the shared one where it stays fused, else one of its own."""
+    return built(name) if chosen == "sdpa" else built.__wrapped__(name)
+
+
 def generate(name: str, pipeline: Any = None, **changes: int) -> torch.Tensor:
     """Run a model, and give what it made."""
     chosen = model(name)

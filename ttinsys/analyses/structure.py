@@ -102,7 +102,7 @@ def structure(ops: pl.LazyFrame, *, list: bool = False) -> pl.LazyFrame:
 
 def _table(placed: pl.DataFrame, *, each: bool) -> pl.DataFrame:
     """`STRUCTURE` of operations with their places."""
-    placed = placed.sort("start_ns", "end_ns")
+    placed = placed.sort("start_ns", "end_ns", maintain_order=True)
     null = pl.lit(None, pl.Int64)
     inside = placed.filter(pl.col("part").is_not_null())
     levels = [

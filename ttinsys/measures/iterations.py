@@ -68,7 +68,7 @@ def _tiled(spans: pl.DataFrame, n: int) -> pl.DataFrame:
     ).filter(pl.col("first") < pl.col("end"))
     return (
         pl.concat([iterations, rest], how="diagonal_relaxed")
-        .sort("first")
+        .sort("first", maintain_order=True)
         .select("part", pl.col("number").cast(pl.Int64), pl.lit(None, pl.Int64).alias("iteration"),
                 pl.lit(1, pl.Int64).alias("depth"), "first", "end")
     )  # fmt: skip
@@ -97,7 +97,7 @@ def _blocks(grams: pl.DataFrame, tiles: pl.DataFrame) -> pl.DataFrame:
         return tiles.clear()
     return (
         pl.concat(found)
-        .sort("first")
+        .sort("first", maintain_order=True)
         .select(pl.lit("block").alias("part"), pl.int_range(pl.len()).over("parent").alias("number"),
                 pl.col("parent").alias("iteration"), pl.lit(2, pl.Int64).alias("depth"), "first", "end")
     )  # fmt: skip
@@ -115,8 +115,9 @@ def _alike(grams: pl.DataFrame, iterations: pl.DataFrame) -> pl.DataFrame | None
         return None
     spans = spans_of(grams, described(one, cuts), cuts.period, iterations)
     covered = (
-        spans.group_by("parent").agg((pl.col("end") - pl.col("first")).sum().alias("covered"), pl.len().alias("count"))
-        .join(iterations, on="parent")
+        spans.group_by("parent", maintain_order=True)
+        .agg((pl.col("end") - pl.col("first")).sum().alias("covered"), pl.len().alias("count"))
+        .join(iterations, on="parent", maintain_order="left")
         .filter(pl.col("count") > 1, pl.col("covered") >= _LEAST_OF_PARENT * length)
     )  # fmt: skip
     spans = spans.join(covered, on="parent", how="semi", maintain_order="left")

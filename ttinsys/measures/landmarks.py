@@ -37,7 +37,9 @@ def described(grams: pl.DataFrame, cuts: Cuts) -> pl.DataFrame:
         return landmarks
     offset = pl.col("offset") - _moved(grams, spans)
     wrapped = pl.when(offset < 0).then(offset + cuts.period).when(offset >= cuts.period).then(offset - cuts.period)
-    moved = landmarks.with_columns(wrapped.otherwise(offset).alias("offset")).sort("offset", "width", "gram")
+    moved = landmarks.with_columns(wrapped.otherwise(offset).alias("offset")).sort(
+        "offset", "width", "gram", maintain_order=True
+    )
     # Landmarks that would all reach from one iteration into the next could tell neither start nor end.
     return moved if 4 * _within(moved, cuts.period).height >= landmarks.height else landmarks
 
@@ -57,7 +59,7 @@ def _landmarks(grams: pl.DataFrame, cuts: Cuts) -> pl.DataFrame:
     offset = pl.col("offset")
     found = (
         _long(symbols, "segment", "offset")
-        .group_by("width", "gram")
+        .group_by("width", "gram", maintain_order=True)
         .agg(
             pl.len().alias("count"),
             pl.col("segment").n_unique().alias("segments"),
@@ -70,7 +72,7 @@ def _landmarks(grams: pl.DataFrame, cuts: Cuts) -> pl.DataFrame:
             pl.col("deviation") <= drift(cuts.period),
             offset < cuts.period,
         )
-        .sort("offset", "width", "gram")
+        .sort("offset", "width", "gram", maintain_order=True)
         .select("width", "gram", "offset")
     )
     # Long grams are met elsewhere by chance more rarely than short ones, and serve where they are many.
@@ -113,7 +115,7 @@ def _rotated(grams: pl.DataFrame, cuts: Cuts, landmarks: pl.DataFrame) -> pl.Dat
     offset = pl.col("offset") - start
     return sides.select(
         "width", "gram", pl.when(offset < 0).then(offset + period).otherwise(offset).alias("offset")
-    ).sort("offset", "width", "gram")
+    ).sort("offset", "width", "gram", maintain_order=True)
 
 
 def _met(
@@ -122,7 +124,13 @@ def _met(
     """Which landmarks lie at their offset from an origin, in a window."""
     inside = grams.filter(pl.col("pos").is_between(first, end, closed="left"))
     near = (pl.col("pos") - origin - pl.col("offset")).abs() <= 2 * drift(period)
-    met = _long(inside, "pos").join(landmarks, on=["width", "gram"]).filter(near).select("width", "gram").unique()
+    met = (
+        _long(inside, "pos")
+        .join(landmarks, on=["width", "gram"], maintain_order="left")
+        .filter(near)
+        .select("width", "gram")
+        .unique(maintain_order=True)
+    )
     found = landmarks.join(
         met.with_columns(pl.lit(value=True).alias("met")), on=["width", "gram"], how="left", maintain_order="left"
     )
@@ -145,7 +153,8 @@ def _moved(grams: pl.DataFrame, spans: pl.DataFrame) -> int:
 
     inner = starts[1:].gather_every(max(1, len(starts) // 32))
     usual = pl.DataFrame([at(start).alias(str(start)) for start in inner]).transpose()
-    mode = usual.select(pl.all().mode().first()).row(0) if usual.height > 1 else usual.row(0)
+    # Of symbols that are as frequent, any serves, but always the same one: modes come in any order.
+    mode = usual.select(pl.all().mode().min()).row(0) if usual.height > 1 else usual.row(0)
     expected = pl.Series(mode, dtype=pl.Int64)
 
     def agrees(start: int) -> pl.Series:
@@ -201,7 +210,7 @@ def spans_of(grams: pl.DataFrame, landmarks: pl.DataFrame, period: float, parent
     latest = ends.join_asof(
         spans.select("parent", "first", pl.col("first").alias("start")),
         left_on="midst", right_on="first", by="parent", check_sortedness=False,
-    ).group_by("parent", pl.col("start").alias("first")).agg(pl.col("end").max())  # fmt: skip
+    ).group_by("parent", pl.col("start").alias("first"), maintain_order=True).agg(pl.col("end").max())  # fmt: skip
     spans = spans.join(latest, on=["parent", "first"], how="left", maintain_order="left")
     is_last = pl.col("following") == pl.col("to")
     # One without an end is a kind of its own, such as a last layer that lacks its last kernels, or it is cut off.
@@ -223,7 +232,7 @@ def _occurrences(grams: pl.DataFrame, landmarks: pl.DataFrame, parents: pl.DataF
     ]
     return (
         pl.concat(parts)
-        .sort("pos", "width")
+        .sort("pos", "width", maintain_order=True)
         .join_asof(parents, left_on="pos", right_on="from", check_sortedness=False)
         .filter(pl.col("pos") + pl.col("width") <= pl.col("to"))
     )
@@ -244,7 +253,7 @@ def _voted(found: pl.DataFrame, voters: pl.DataFrame, period: float, *, last: bo
     votes = (
         found.join(voters.select("width", "gram"), on=["width", "gram"], how="semi")
         .with_columns((pl.col("pos") - pl.col("offset").round().cast(pl.Int64)).alias("at"))
-        .sort("parent", "at", "offset", "width")
+        .sort("parent", "at", "offset", "width", maintain_order=True)
     )
     # Strays are many where the same kernels also run elsewhere: a vote counts where about all agree.
     near, far = 2 * drift(period), (int(found["pos"].max() or 0) + 2 * period) * 2 + 1  # type: ignore[arg-type]
@@ -269,5 +278,5 @@ def _voted(found: pl.DataFrame, voters: pl.DataFrame, period: float, *, last: bo
             pl.col("pos").get(decisive).alias("midst"),
         )
         .filter(pl.col("agreed") > least)
-        .sort("parent", "midst")
+        .sort("parent", "midst", maintain_order=True)
     )

@@ -158,7 +158,7 @@ def _candidates(grams: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         pl.concat(parts)
         .drop_nulls()
         .select("pos", "width", (pl.col("gram") * (WIDTHS[-1] + 1) + pl.col("width")).alias("class"))
-        .sort("class", "pos")
+        .sort("class", "pos", maintain_order=True)
         .with_columns(
             pl.when(pl.col("class") == pl.col("class").shift(1))
             .then(pl.col("pos") - pl.col("pos").shift(1))
@@ -166,7 +166,7 @@ def _candidates(grams: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         )
     )
     # A class that also occurs elsewhere, long before or after, repeats where its occurrences are close together.
-    medians = occurrences.group_by("class").agg(gap.median().alias("median"))
+    medians = occurrences.group_by("class", maintain_order=True).agg(gap.median().alias("median"))
     apart = gap.is_null() | (gap > 2.5 * median)
     occurrences = (
         occurrences.join(medians, on="class", how="left", maintain_order="left")
@@ -175,7 +175,7 @@ def _candidates(grams: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     )
     regular = (gap - gap.median()).abs() <= pl.max_horizontal(pl.lit(2.0), gap.median() / _STEADY)
     runs = (
-        occurrences.group_by("run")
+        occurrences.group_by("run", maintain_order=True)
         .agg(
             pl.col("width", "class").first(),
             pl.len().alias("count"),
@@ -190,7 +190,15 @@ def _candidates(grams: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
             (pl.col("period").log(2) * 4).round().alias("octave"),
             pl.len().over("period", "count").alias("alike"),
         )
-        .sort("reach", "regular", "count", "first", "width", descending=[True, True, True, False, False])
+        .sort(
+            "reach",
+            "regular",
+            "count",
+            "first",
+            "width",
+            descending=[True, True, True, False, False],
+            maintain_order=True,
+        )
     )
     # A run reaches far by chance too, but few runs have one period by chance.
     shared = runs.sort("alike", descending=True, maintain_order=True).group_by("octave", maintain_order=True)
@@ -284,7 +292,7 @@ def _as_expected(before: pl.DataFrame, gram: str, back: pl.DataFrame, origin: fl
     """Information of the symbols before the first cut that lie where those of other segments do."""
     if before.is_empty() or back.is_empty():
         return 0.0
-    expected = back.select("gram", "expected").unique().sort("expected")
+    expected = back.select("gram", "expected").unique(maintain_order=True).sort("expected", maintain_order=True)
     symbols = before.select("bits", pl.col(gram).alias("gram"), (pl.col("pos") - origin).alias("offset"))
     met = symbols.drop_nulls("gram").join_asof(
         expected, left_on="offset", right_on="expected", by="gram", strategy="nearest", tolerance=drift(period),
@@ -306,7 +314,7 @@ def _exceeds(coarse: Cuts, fine: Cuts) -> bool:
         .with_columns(pl.when(steady).then(0).otherwise(gap).alias("irregular"))
         .join_asof(cuts, left_on="pos", right_on="cut", check_sortedness=False)
         .filter(pl.col("number").is_not_null(), pl.col("pos") < coarse.positions[-1])
-        .group_by("number")
+        .group_by("number", maintain_order=True)
         .agg(pl.col("irregular").sum())
     )
     return irregular.is_empty() or bool(irregular["irregular"].median())

@@ -49,7 +49,8 @@ def _structured(ops: pl.DataFrame) -> pl.DataFrame:
     # Nothing depends on the order of the rows: where all of these are equal, so are the operations.
     order = ["start_ns", "context", "stream", "kernel"]
     placed = [
-        _placed(sequence.sort(order, nulls_last=True)) for sequence in rows.partition_by(_SEQUENCE, maintain_order=True)
+        _placed(sequence.sort(order, nulls_last=True, maintain_order=True))
+        for sequence in rows.partition_by(_SEQUENCE, maintain_order=True)
     ]
     if not placed:
         return ops.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in PLACES.items())
