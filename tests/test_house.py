@@ -60,7 +60,6 @@ def nodes() -> list[tuple[Path, ast.AST]]:
     return [(path, node) for path, tree in trees for node in ast.walk(tree) if isinstance(node, kinds)]
 
 
-@pytest.mark.slow(2)
 def test_no_function_is_longer_than_60_lines() -> None:
     functions = {
         f"{path.relative_to(ROOT)}:{node.name}": (node.end_lineno or node.lineno) - node.lineno + 1

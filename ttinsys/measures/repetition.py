@@ -143,6 +143,38 @@ def _candidates(grams: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     Returns:
         `pos` and `run` of the occurrences, and `run`, `width` and `period` of the candidates.
     """
+    occurrences, gap = _in_runs(grams), pl.col("gap")
+    regular = (gap - gap.median()).abs() <= pl.max_horizontal(pl.lit(2.0), gap.median() / _STEADY)
+    runs = (
+        occurrences.group_by("run", maintain_order=True)
+        .agg(
+            pl.col("width", "class").first(),
+            pl.len().alias("count"),
+            pl.col("pos").first().alias("first"),
+            (gap.filter(regular).sum() + gap.median()).alias("reach"),
+            gap.median().alias("period"),
+            regular.mean().alias("regular"),
+        )
+        .filter(pl.col("count") > 1, pl.col("regular") >= _LEAST_REGULAR)
+        .with_columns(
+            pl.min_horizontal(pl.col("reach"), grams.height).alias("reach"),
+            (pl.col("period").log(2) * 4).round().alias("octave"),
+            pl.len().over("period", "count").alias("alike"),
+        )
+        .sort(_RANKED, descending=[True, True, True, False, False], maintain_order=True)
+    )
+    # A run reaches far by chance too, but few runs have one period by chance.
+    shared = runs.sort("alike", descending=True, maintain_order=True).group_by("octave", maintain_order=True)
+    longest = runs.group_by("octave", maintain_order=True).head(_PER_PERIOD)
+    candidates = pl.concat([longest, shared.head(_PER_PERIOD)]).unique("run", maintain_order=True)
+    return occurrences.select("pos", "run"), candidates
+
+
+_RANKED = ["reach", "regular", "count", "first", "width"]
+
+
+def _in_runs(grams: pl.DataFrame) -> pl.DataFrame:
+    """Occurrences of each class of grams: `pos`, `width`, `class`, `run`, and `gap`, the distance within the run."""
     n = grams.height
     # Of a long sequence, some of the classes of longer grams do: each is whole, and there are many at every place.
     every = 1 + n // _MANY
@@ -168,43 +200,11 @@ def _candidates(grams: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     # A class that also occurs elsewhere, long before or after, repeats where its occurrences are close together.
     medians = occurrences.group_by("class", maintain_order=True).agg(gap.median().alias("median"))
     apart = gap.is_null() | (gap > 2.5 * median)
-    occurrences = (
+    return (
         occurrences.join(medians, on="class", how="left", maintain_order="left")
         .with_columns(apart.cum_sum().alias("run"), pl.when(~apart).then(gap).alias("gap"))
         .drop("median")
     )
-    regular = (gap - gap.median()).abs() <= pl.max_horizontal(pl.lit(2.0), gap.median() / _STEADY)
-    runs = (
-        occurrences.group_by("run", maintain_order=True)
-        .agg(
-            pl.col("width", "class").first(),
-            pl.len().alias("count"),
-            pl.col("pos").first().alias("first"),
-            (gap.filter(regular).sum() + gap.median()).alias("reach"),
-            gap.median().alias("period"),
-            regular.mean().alias("regular"),
-        )
-        .filter(pl.col("count") > 1, pl.col("regular") >= _LEAST_REGULAR)
-        .with_columns(
-            pl.min_horizontal(pl.col("reach"), n).alias("reach"),
-            (pl.col("period").log(2) * 4).round().alias("octave"),
-            pl.len().over("period", "count").alias("alike"),
-        )
-        .sort(
-            "reach",
-            "regular",
-            "count",
-            "first",
-            "width",
-            descending=[True, True, True, False, False],
-            maintain_order=True,
-        )
-    )
-    # A run reaches far by chance too, but few runs have one period by chance.
-    shared = runs.sort("alike", descending=True, maintain_order=True).group_by("octave", maintain_order=True)
-    longest = runs.group_by("octave", maintain_order=True).head(_PER_PERIOD)
-    candidates = pl.concat([longest, shared.head(_PER_PERIOD)]).unique("run", maintain_order=True)
-    return occurrences.select("pos", "run"), candidates
 
 
 def _judged(grams: pl.DataFrame, positions: pl.Series, period: float, width: int) -> Cuts | None:
