@@ -11,7 +11,12 @@ NVTX marks of the same domain, of two kinds:
 
 So the number of strings is bounded by the modules of the model, however many shapes a long decode goes through, and
 values of calls are integers: an nsys export of 2023 drops structured payloads. The category of a range is its role, so
-that a viewer can colour and filter by it. The number after the slash is the version of the format.
+that a viewer can colour and filter by it; what a module does may be observed only in its first call, so of several
+marks for one name the last counts, also for ranges before it.
+
+The number after the slash is the version of the format: 2 says how each role was told (`told`), which calls nobody
+could count (`uncounted`), which are of the backward pass (`direction`), and what steps left out (`skipped`); all else
+is as in 1, and both are read.
 """
 
 from __future__ import annotations
@@ -25,8 +30,11 @@ from typing import Any
 DOMAIN = "ttinsys"
 """NVTX domain of ranges and marks."""
 
-VERSION = 1
-"""Version of the format. A reader ignores marks of an unknown version, and says so."""
+VERSION = 2
+"""Version of the format that is written."""
+
+READ_VERSIONS = (1, 2)
+"""Versions of the format that are read. A reader ignores marks of another version, and says so."""
 
 ATTENTION_ROLES = (
     "spatial_attention",
@@ -65,6 +73,12 @@ COMPONENTS = ("text_encoder", "image_encoder", "denoiser", "vae", "scheduler", "
 PHASES = ("prefill", "decode")
 """Phases of an autoregressive model: a step with many queries at once, or with one."""
 
+DIRECTIONS = ("forward", "backward")
+"""What a call computes: outputs, or gradients."""
+
+TOLD = ("observed", "named")
+"""How a role was told: from what flowed through the module, or from names."""
+
 LEVELS = ("step", "stage", "component", "block", "leaf")
 """Granularities of ranges, coarsest first. Each includes the ranges of those before it."""
 
@@ -79,6 +93,9 @@ FIELDS: Mapping[str, str] = {
     "dtype": "Type of the first tensor, as position in `DTYPES`.",
     "step": "Number of the step in its run, from 0.",
     "phase": "Phase of the step, as position in `PHASES`.",
+    "skipped": "Number of modules that the step left out, of those that ran in the first step of its run.",
+    "direction": "What the call computes, as position in `DIRECTIONS`; absent for outputs.",
+    "uncounted": "1 where the call did arithmetic whose operations nobody could count: `flops` is then too small.",
 }
 """Values of a call, beside the shapes of its inputs (`shape.0.1` is the second dimension of the first input)."""
 
@@ -91,6 +108,8 @@ PREFIX = "ttinsys/"
 _CURRENT = f"{PREFIX}{VERSION} "
 CALL_TEXT = f"{_CURRENT}call"
 """Text of the mark that holds the call of the range around it."""
+
+_READ = re.compile(rf"{PREFIX}(?:{'|'.join(map(str, READ_VERSIONS))}) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +124,7 @@ class ModuleLabel:
         attention: role of the attention that it is or belongs to; None outside attention.
         parameters: number of its parameters, with those of the modules inside it.
         level: coarsest of `LEVELS` at which it has ranges.
+        told: how its role was told, one of `TOLD`; empty where there is none to tell.
     """
 
     name: str
@@ -114,6 +134,7 @@ class ModuleLabel:
     attention: str | None = None
     parameters: int = 0
     level: str = "block"
+    told: str = ""
 
 
 def module_text(label: ModuleLabel) -> str:
@@ -132,9 +153,18 @@ def field_text(name: str) -> str:
     return _CURRENT + name
 
 
+def field_texts(name: str) -> tuple[str, ...]:
+    """Texts of such marks in every version that is read."""
+    return tuple(f"{PREFIX}{version} {name}" for version in READ_VERSIONS)
+
+
+CALL_TEXTS = field_texts("call")
+"""Texts of marks that hold the call of the range around them, in every version that is read."""
+
+
 def parse_module(text: str) -> ModuleLabel | None:
     """The label in the mark of a module; None where the text is no such mark, or is damaged."""
-    content = _json_after(f"{_CURRENT}module ", text)
+    content = _json_after("module ", text)
     if content is None or not isinstance(content.get("name"), str):
         return None
     sound: dict[str, Any] = {
@@ -147,13 +177,14 @@ def parse_module(text: str) -> ModuleLabel | None:
 
 def parse_run(text: str) -> dict[str, Any] | None:
     """The description in the mark of a run; None where the text is no such mark, or is damaged."""
-    return _json_after(f"{_CURRENT}run ", text)
+    return _json_after("run ", text)
 
 
 def parse_field(text: str) -> str | None:
     """The field whose value a mark holds; None where the text is no mark of a value."""
-    name = text.removeprefix(_CURRENT)
-    return name if name != text and (name in FIELDS or name.startswith("shape.")) else None
+    read = _READ.match(text)
+    name = text[read.end() :] if read else ""
+    return name if name in FIELDS or name.startswith("shape.") else None
 
 
 def version_of(text: str) -> int | None:
@@ -162,11 +193,12 @@ def version_of(text: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _json_after(prefix: str, text: str) -> dict[str, Any] | None:
-    if not text.startswith(prefix):
+def _json_after(kind: str, text: str) -> dict[str, Any] | None:
+    read = _READ.match(text)
+    if read is None or not text.startswith(kind, read.end()):
         return None
     try:
-        content = load_json(text[len(prefix) :])
+        content = load_json(text[read.end() + len(kind) :])
     except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

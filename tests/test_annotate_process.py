@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from annotate.backends import Recorder
-from annotate.labels import parse_module
+from annotate.labels import CALL_TEXT, parse_module
 from annotate.models import model
 
 pytest.importorskip("torch")
@@ -184,5 +184,5 @@ def test_attention_of_torch_is_one_range_with_all_its_products() -> None:
 def flops(recorder: Recorder) -> int:
     calls = tracer_of(recorder).calls
     own = sum(calls.values(r.call).get("flops", 0) for r in recorder.ranges)
-    corrected = (mark.payload for mark in recorder.marks if mark.text == "ttinsys/1 call")
+    corrected = (mark.payload for mark in recorder.marks if mark.text == CALL_TEXT)
     return own + sum(calls.values(call or 0).get("flops", 0) for call in corrected)

@@ -125,7 +125,7 @@ def test_annotation_of_another_version_is_told_and_not_guessed_at(tmp_path: Path
     trace = t.load(tmp_path)
     assert ttinsys.ranges(trace).collect()["role"].to_list() == [None]
     assert (
-        "Annotated in format 9, and this ttinsys reads 1: roles, steps and costs are missing; upgrade ttinsys."
+        "Annotated in format 9, and this ttinsys reads 1 and 2: roles, steps and costs are missing; upgrade ttinsys."
         in overview(trace).notes
     )
 

@@ -191,9 +191,9 @@ def unread(marks_of_trace: pl.DataFrame) -> list[str]:
     """
     versions = {number for number in map(labels.version_of, marks_of_trace["text"].unique()) if number is not None}
     return [
-        f"Annotated in format {number}, and this ttinsys reads {labels.VERSION}: roles, steps and costs are missing; "
-        "upgrade ttinsys."
-        for number in sorted(versions - {labels.VERSION})
+        f"Annotated in format {number}, and this ttinsys reads {' and '.join(map(str, labels.READ_VERSIONS))}: roles, "
+        "steps and costs are missing; upgrade ttinsys."
+        for number in sorted(versions.difference(labels.READ_VERSIONS))
     ]
 
 
@@ -231,7 +231,7 @@ def _countable(number: int) -> int | None:
 
 def _values(marks_of_trace: pl.DataFrame) -> pl.DataFrame:
     """Values of calls: one row per process, domain and call, one column per field."""
-    fields = {name: pl.col("text") == labels.field_text(name) for name in ("step", "phase", *_OF_CALL)}
+    fields = {name: pl.col("text").is_in(labels.field_texts(name)) for name in ("step", "phase", *_OF_CALL)}
     # Every field is a count or a position in a list, so a negative value is damage.
     return (
         marks_of_trace.filter(pl.col("value") >= 0)
@@ -243,7 +243,7 @@ def _values(marks_of_trace: pl.DataFrame) -> pl.DataFrame:
 def _calls(marks_of_trace: pl.DataFrame, nested: pl.DataFrame) -> pl.Series:
     """Number of the call of each range: its payload, or the payload of a `call` mark directly inside it."""
     call = nested["payload_int64"]
-    call_marks = marks_of_trace.filter(pl.col("text") == labels.CALL_TEXT)
+    call_marks = marks_of_trace.filter(pl.col("text").is_in(labels.CALL_TEXTS))
     range_index = innermost(nested, call_marks["global_tid"], call_marks["start_ns"])
     known = range_index.is_not_null()
     call = call.scatter(range_index.filter(known), call_marks["value"].filter(known))
